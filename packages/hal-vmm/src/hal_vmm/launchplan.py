@@ -1,0 +1,65 @@
+"""The compiled launch plan, ``/run/hal/qemu.json``: what the launcher opens, and what it then becomes.
+
+Everything is decided here beforehand, down to the file descriptors' numbers, so that the launcher decides nothing. The
+guest manager reads the pinning from the same file. Written by ``hal-vmm apply``, replaced atomically.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+VERSION = 1
+FIRST_FD = 16  # below it: stdin, stdout, stderr, and what the launcher itself has open for a moment
+
+
+@dataclass(frozen=True)
+class Node:
+    """A device node or file that the launcher opens as root for QEMU."""
+
+    fd: int
+    path: str
+    kind: str  # "block", "char" or "file": anything else found there is refused
+    mode: str  # "ro" or "rw"; QEMU must ask for exactly this mode (fdset rules)
+    what: str  # for messages: "disk sdb (serial S2HSNX0H)"
+    nonblock: bool = False
+    noctty: bool = False
+    otherwise: str = ""  # opened instead, with a warning, when it is missing or busy: the product must boot
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A tap interface that the launcher attaches to (and creates when hal-netcfg has not)."""
+
+    fd: int
+    name: str  # "haltap0"
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A unix socket that the launcher binds and listens on; only root may connect."""
+
+    fd: int
+    path: str
+
+
+@dataclass(frozen=True)
+class Pin:
+    vcpu: int  # QEMU's cpu-index
+    cpu: int  # the host's logical CPU
+
+
+@dataclass(frozen=True)
+class LaunchPlan:
+    version: int
+    qemu: str  # the binary, absolute
+    argv: tuple[str, ...]  # argv[0] included
+    user: str  # whom QEMU runs as; "" leaves the launcher's user, for tests and demos without root
+    groups: tuple[str, ...]  # supplementary groups, "kvm"
+    nodes: tuple[Node, ...]
+    taps: tuple[Tap, ...]
+    listeners: tuple[Listener, ...]
+    journal: str  # base name of QEMU's event journal: a FIFO BASE.in, a regular file BASE.out; see eventjournal
+    emulator_cpus: tuple[int, ...]  # where QEMU's own threads run; vCPUs are pinned by the guest manager
+    pinning: tuple[Pin, ...]
+    memlock: Optional[int]  # bytes for RLIMIT_MEMLOCK, -1 for no limit; None leaves it alone
