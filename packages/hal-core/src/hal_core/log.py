@@ -1,6 +1,6 @@
 """Logging for residents: lines that journald files under the right priority, and that a terminal shows plainly.
 
-Under systemd (``JOURNAL_STREAM``, systemd.exec(5)) each line starts with its ``<N>`` priority, sd-daemon(3); the journal
+Under systemd (``JOURNAL_STREAM``, systemd.exec(5)) each line starts with its ``<N>`` priority, sd-daemon(3); journald
 adds time, unit and pid itself. Elsewhere the line starts with the level in words.
 """
 

@@ -1,7 +1,7 @@
 """Reading JSON without importing ``json``, for the programs whose start-up time is felt.
 
-``import json`` costs nearly as much again as a bare interpreter's start (docs/benchmarks.md), because its pure-Python half
-compiles regular expressions. The scanner inside CPython, which ``json`` itself uses, needs none of that.
+``import json`` costs nearly as much again as a bare interpreter's start (docs/benchmarks.md), because its pure-Python
+half compiles regular expressions. The scanner inside CPython, which ``json`` itself uses, needs none of that.
 """
 
 from __future__ import annotations

@@ -1,0 +1,174 @@
+"""Configuration: a package declares its table of hal.toml as a frozen dataclass, and loads it checked.
+
+::
+
+    @dataclass(frozen=True)
+    class ConsoleConfig:
+        tty: int = option(1, "Virtual terminal that shows the product's screen.", low=1, high=63)
+        keys: KeysConfig = section(KeysConfig, "Keys that HAL keeps for itself.")
+
+    config = load(ConsoleConfig, "console")
+
+The declaration is all there is: the checks, the messages, the documented ``hal.toml`` and hal.toml(5)
+(:mod:`hal_core.config_doc`) come from it. Files and their order: :mod:`hal_core.config_files`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional, TypeVar, Union
+
+from hal_core import config_files
+from hal_core.config_values import Option, Rejected, show
+from hal_core.errors import ConfigError
+
+#: One table per package. A table that is not among them is a typing mistake; one of a package that is not installed is not.
+TABLES = ("core", "vmm", "console", "udev", "netcfg", "snmpd", "syslog", "access", "collectd", "installer")
+
+T = TypeVar("T")
+Number = Union[int, float]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A sub-table, ``[vmm.cpu]``."""
+
+    name: str
+    doc: str
+    cls: type[Any]
+
+
+def option(
+    default: T,
+    doc: str,
+    *,
+    low: Optional[Number] = None,
+    high: Optional[Number] = None,
+    choices: Sequence[object] = (),
+    pattern: str = "",
+) -> T:
+    """A field of a configuration table: ``str``, ``int``, ``bool``, ``float``, or a tuple of ``str`` or ``int``.
+
+    :param doc: plain text, sentences; the unit of a number is said here.
+    :param low, high: allowed range, inclusive. Of a tuple, every limit holds for each of its items.
+    :param pattern: regular expression that the whole text must match.
+    """
+    limits = {"doc": doc, "low": low, "high": high, "choices": tuple(choices), "pattern": pattern}
+    return dataclasses.field(default=default, metadata={"option": limits})
+
+
+def section(cls: type[T], doc: str) -> T:
+    """A field that is itself such a table."""
+    return dataclasses.field(default_factory=cls, metadata={"section": (cls, doc)})
+
+
+def declared(cls: type[Any]) -> dict[str, Union[Option, Section]]:
+    """What a configuration dataclass declares, by key, in order.
+
+    :raise TypeError: a field is not made by :func:`option` or :func:`section`, or has a type that TOML cannot express here.
+    """
+    found: dict[str, Union[Option, Section]] = {}
+    for field in dataclasses.fields(cls):
+        if "section" in field.metadata:
+            sub_cls, doc = field.metadata["section"]
+            found[field.name] = Section(field.name, doc, sub_cls)
+        elif "option" in field.metadata:
+            kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
+            kind = str(field.type) if kind == "tuple" else kind
+            found[field.name] = Option(field.name, kind, field.default, **field.metadata["option"])
+        else:
+            raise TypeError(f"{cls.__name__}.{field.name} is neither an option() nor a section()")
+    return found
+
+
+def load(cls: type[T], table: str) -> T:
+    """The table as all files together have it, later ones overriding earlier ones key by key.
+
+    :raise ConfigError: the first thing that is wrong in any file. Nothing has been changed then; exit status 78.
+    """
+    values, problems_found = _collect(cls, table)
+    if problems_found:
+        raise problems_found[0]
+    return _build(cls, values)
+
+
+def problems(cls: type[Any], table: str) -> list[ConfigError]:
+    """Everything that :func:`load` would raise, were it to go on, in the order of the files."""
+    return _collect(cls, table)[1]
+
+
+def file_problems(file: config_files.ConfigFile) -> Iterator[ConfigError]:
+    """What is wrong with a file whoever looks at it: not readable, not TOML, a table that no package has."""
+    if file.problem:
+        yield file.problem
+    for name, value in file.content.items():
+        if name not in TABLES:
+            what = (
+                f"[{name}]: no such table" if isinstance(value, dict) else f"{name} = {show(value)}: not in any table"
+            )
+            hint = _did_you_mean(name, TABLES) if isinstance(value, dict) else "write it under its table, such as [vmm]"
+            yield ConfigError(f"{file.path}: {what}; allowed are {', '.join(TABLES)}", hint)
+
+
+def _collect(cls: type[Any], table: str) -> tuple[dict[str, Any], list[ConfigError]]:
+    values: dict[str, Any] = {}
+    found: list[ConfigError] = []
+    for file in config_files.read():
+        found.extend(file_problems(file))
+        if table in file.content:
+            found.extend(_take(cls, file.content[table], f"{file.path}: {table}", values))
+    return values, found
+
+
+def _take(cls: type[Any], content: object, where: str, values: dict[str, Any]) -> Iterator[ConfigError]:
+    """Add what one file says in one table to ``values``; yields what is wrong with it."""
+    if not isinstance(content, dict):
+        yield ConfigError(f"{where} = {show(content)}: allowed is a table")
+        return
+    known = declared(cls)
+    for key, value in content.items():
+        declaration = known.get(key)
+        if declaration is None:
+            yield ConfigError(f"{where}.{key}: no such key; allowed are {', '.join(known)}", _meant_key(key, cls))
+        elif isinstance(declaration, Section):
+            yield from _take(declaration.cls, value, f"{where}.{key}", values.setdefault(key, {}))
+        else:
+            try:
+                values[key] = declaration.accept(value)
+            except Rejected as rejected:
+                found = f"{where}.{key}{rejected.index} = {show(rejected.value)}"
+                hint = _did_you_mean(rejected.value, declaration.choices)
+                yield ConfigError(f"{found}: allowed is {rejected.allowed}", hint)
+
+
+def _build(cls: type[T], values: dict[str, Any]) -> T:
+    known = declared(cls)
+    arguments = {}
+    for key, value in values.items():
+        declaration = known[key]
+        arguments[key] = _build(declaration.cls, value) if isinstance(declaration, Section) else value
+    return cls(**arguments)
+
+
+def _meant_key(key: str, cls: type[Any]) -> str:
+    """A hint at a similar key here, or at one of this very name in a sub-table: a forgotten ``[vmm.memory]`` line."""
+    dotted = list(_dotted(cls))
+    elsewhere = [name for name in dotted if name.endswith(f".{key}")]
+    return f'did you mean "{elsewhere[0]}"?' if elsewhere else _did_you_mean(key, dotted)
+
+
+def _dotted(cls: type[Any], prefix: str = "") -> Iterator[str]:
+    for key, declaration in declared(cls).items():
+        yield prefix + key
+        if isinstance(declaration, Section):
+            yield from _dotted(declaration.cls, f"{prefix}{key}.")
+
+
+def _did_you_mean(given: object, known: Sequence[object]) -> str:
+    import difflib  # only when something is wrong: it is slow to import
+
+    texts = [name for name in known if isinstance(name, str)]
+    close = difflib.get_close_matches(given, texts, n=1) if isinstance(given, str) else []
+    return f'did you mean "{close[0]}"?' if close else ""
