@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from typing import Any, Optional, TypeVar, Union
 
 from hal_core import config_files
-from hal_core.config_values import Option, Rejected, show
+from hal_core.config_values import Option, Rejected, show, show_key
 from hal_core.errors import ConfigError
 
-#: One table per package. A table that is not among them is a typing mistake; one of a package that is not installed is not.
+#: One table per package. Any other is a typing mistake; one of a package that is not installed here is not.
 TABLES = ("core", "vmm", "console", "udev", "netcfg", "snmpd", "syslog", "access", "collectd", "installer")
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ def section(cls: type[T], doc: str) -> T:
 def declared(cls: type[Any]) -> dict[str, Union[Option, Section]]:
     """What a configuration dataclass declares, by key, in order.
 
-    :raise TypeError: a field is not made by :func:`option` or :func:`section`, or has a type that TOML cannot express here.
+    :raise TypeError: a field is not made by :func:`option` or :func:`section`, or has a type that neither knows.
     """
     found: dict[str, Union[Option, Section]] = {}
     for field in dataclasses.fields(cls):
@@ -131,7 +131,9 @@ def _take(cls: type[Any], content: object, where: str, values: dict[str, Any]) -
     for key, value in content.items():
         declaration = known.get(key)
         if declaration is None:
-            yield ConfigError(f"{where}.{key}: no such key; allowed are {', '.join(known)}", _meant_key(key, cls))
+            yield ConfigError(
+                f"{where}.{show_key(key)}: no such key; allowed are {', '.join(known)}", _meant_key(key, cls)
+            )
         elif isinstance(declaration, Section):
             yield from _take(declaration.cls, value, f"{where}.{key}", values.setdefault(key, {}))
         else:

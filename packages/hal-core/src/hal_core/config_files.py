@@ -10,6 +10,7 @@ None of them has to exist. What they may say is not known here: see :mod:`hal_co
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from dataclasses import dataclass, field
 from typing import Any, Optional
@@ -53,7 +54,9 @@ def _read_one(path: str) -> ConfigFile:
     try:
         # Not blocking, so that a FIFO put there by mistake does not hang every command.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            data = file.read(_LARGEST_BYTES + 1) or b""
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return ConfigFile(path, problem=ConfigError(f"{path}: cannot be read: not a regular file"))
+            data = file.read(_LARGEST_BYTES + 1)
     except OSError as error:
         return ConfigFile(path, problem=_unreadable(path, error))
     if len(data) > _LARGEST_BYTES:

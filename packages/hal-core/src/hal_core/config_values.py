@@ -126,6 +126,12 @@ def show(value: object) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
+def show_key(key: str) -> str:
+    """A key for a message: bare where TOML lets it be, in quotation marks otherwise."""
+    bare = key.isascii() and key.replace("-", "_").replace("_", "a").isalnum()
+    return key if bare and len(key) <= _SHOWN else show(key)
+
+
 def _escaped(character: str) -> str:
     if character in '"\\':
         return "\\" + character

@@ -90,6 +90,7 @@ class Disk:
     partitions: tuple[Partition, ...]
     holders: tuple[str, ...]
     hal_device: bool  # HAL itself runs from it
+    rotation_rpm: Optional[int] = None  # 7200; 0 for a solid-state disk; None where udev does not know
 
     @property
     def path(self) -> str:

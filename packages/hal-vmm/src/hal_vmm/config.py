@@ -49,16 +49,21 @@ class MemoryConfig:
 class DevicesConfig:
     keep_disks: tuple[str, ...] = option(
         (),
-        "Disks that stay with the host, each by name (sdb), WWN, serial number or ID_PATH. HAL's own device always stays.",
+        'Disks that stay with the host, each by name (sdb), WWN, serial number or ID_PATH; "*" means all. HAL\'s own '
+        "device always stays.",
     )
-    keep_nics: tuple[str, ...] = option((), "NICs that stay with the host, each by name or MAC address.")
+    keep_nics: tuple[str, ...] = option((), 'NICs that stay with the host, each by name or MAC address; "*" means all.')
     serial: tuple[str, ...] = option(
         ("auto",),
         'Serial ports for the product, in order: device paths, or "auto" for every port that the server has.',
     )
+    disk_files: tuple[str, ...] = option(
+        (), "Image files that the product gets as further disks, after the real ones (for demos and tests)."
+    )
     nic_backend: str = option(
         "tap",
-        'Where the product\'s NICs lead: "tap" (haltap0 …, the bridges of hal-netcfg) or "unplugged" (no network at all).',
+        'Where the product\'s NICs lead: "tap" (haltap0 …, the bridges of hal-netcfg) or "unplugged" (no network at '
+        "all).",
         choices=("tap", "unplugged"),
     )
     ide_nic: str = option("e1000", "NIC model of the era ide.", choices=("e1000", "rtl8139"))
@@ -76,8 +81,8 @@ class BootConfig:
 class HeartbeatConfig:
     transport: str = option(
         "auto",
-        'How the product says that it lives: "agent" (QEMU guest agent), "line" (one line per beat on a serial channel), '
-        '"auto" (either), "none".',
+        'How the product says that it lives: "agent" (QEMU guest agent), "line" (one line per beat on a serial '
+        'channel), "auto" (either), "none".',
         choices=("auto", "agent", "line", "none"),
     )
     interval: int = option(60, "Seconds between heartbeats.", low=1, high=3600)
@@ -127,14 +132,14 @@ class VmmConfig:
 
     era: str = option(
         "modern",
-        'Age of the product\'s OS: "modern" (virtio; RHEL 7 and later), "pre-virtio" (AHCI and e1000; RHEL 4 to 6), "ide" '
-        "(PIIX IDE; RHEL 3).",
+        'Age of the product\'s OS: "modern" (virtio; RHEL 7 and later), "pre-virtio" (AHCI and e1000; RHEL 4 to 6), '
+        '"ide" (PIIX IDE; RHEL 3).',
         choices=ERAS,
     )
     accel: str = option(
         "kvm",
-        '"kvm" refuses to start without KVM; "auto" falls back to emulation when KVM does not really run a guest; "tcg" always '
-        "emulates (for demos and tests: many times slower).",
+        '"kvm" refuses to start without KVM; "auto" falls back to emulation when KVM does not really run a guest; '
+        '"tcg" always emulates (for demos and tests: many times slower).',
         choices=("kvm", "auto", "tcg"),
     )
     user: str = option(

@@ -1,1 +1,1 @@
-"""Support for tests of every package: made-up machines, in memory and on disk. Nothing in HAL itself imports this."""
+"""Support for tests of every package: made-up machines and fake peers. Nothing in HAL itself imports this."""

@@ -1,0 +1,33 @@
+"""Telling whoever started this process how it is doing: the sd_notify(3) protocol, one datagram to ``$NOTIFY_SOCKET``.
+
+Written out here, as the manual page invites to: the launcher cannot afford an import that costs more than itself.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+
+def notify(state: str) -> bool:
+    """Send ``state``, "READY=1" or "WATCHDOG=1"; several are separated by newlines.
+
+    :return: False where nobody is listening: not started by a service manager.
+    :raise OSError: there is a socket, but it does not take the message.
+    """
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return False
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    try:
+        # A leading @ stands for the NUL of an abstract address.
+        sock.connect("\0" + address[1:] if address.startswith("@") else address)
+        sock.send(state.encode())
+    finally:
+        sock.close()
+    return True
+
+
+def watchdog_seconds() -> float:
+    """How often the service manager expects "WATCHDOG=1", in seconds; 0 if it does not (sd_watchdog_enabled(3))."""
+    return int(os.environ.get("WATCHDOG_USEC", "0")) / 1_000_000

@@ -1,0 +1,75 @@
+"""Files by which people and programs tell the guest manager what they want, and which outlive it.
+
+=========================  ================================================================================
+file under ``<run>/vmm/``  meaning
+=========================  ================================================================================
+``stopped``                `hal vmm stop`: the QEMU with this process id ends on purpose; nothing is started
+``maintenance``            maintenance mode, until that monotonic second, or for ever
+``rescue``                 too many crashes; the text says what happened. `hal vmm start` removes it
+=========================  ================================================================================
+
+All are in a directory that ends with the boot: a host that boots runs the product.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Optional
+
+from hal_core import atomic
+
+
+class Markers:
+    def __init__(self, run_dir: str) -> None:
+        self._directory = os.path.join(run_dir, "vmm")
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._directory, name)
+
+    def _read(self, name: str) -> Optional[str]:
+        try:
+            with open(self._path(name), encoding="utf-8", errors="replace") as file:
+                return file.read().strip()
+        except FileNotFoundError:
+            return None
+
+    def set_stopped(self, pid: Optional[int]) -> None:
+        """:param pid: the QEMU that is being stopped; None if there is none."""
+        atomic.write(self._path("stopped"), f"{pid or 0}\n")
+
+    def clear_stopped(self) -> None:
+        atomic.remove(self._path("stopped"))
+
+    def stopped(self, pid: Optional[int]) -> bool:
+        """Whether nothing may run. A marker for an earlier QEMU says nothing about a new one: somebody started that."""
+        text = self._read("stopped")
+        if text is None:
+            return False
+        return pid is None or not text.isdigit() or int(text) == pid
+
+    def set_maintenance(self, until: float) -> None:
+        """:param until: monotonic seconds; infinity for no end."""
+        atomic.write(self._path("maintenance"), f"{until}\n")
+
+    def clear_maintenance(self) -> None:
+        atomic.remove(self._path("maintenance"))
+
+    def maintenance_until(self) -> Optional[float]:
+        """Monotonic seconds, infinity, or None. An unreadable marker counts: somebody wanted the product left alone."""
+        text = self._read("maintenance")
+        if text is None:
+            return None
+        try:
+            return float(text)
+        except ValueError:
+            return math.inf
+
+    def set_rescue(self, text: str) -> None:
+        atomic.write(self._path("rescue"), text + "\n")
+
+    def clear_rescue(self) -> None:
+        atomic.remove(self._path("rescue"))
+
+    def rescue(self) -> Optional[str]:
+        return self._read("rescue")

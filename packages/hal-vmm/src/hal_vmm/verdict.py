@@ -1,0 +1,97 @@
+"""Is the product alive? Signals → verdict. Pure: no clock is read here, and every time is monotonic seconds.
+
+A restart is only ever decided while the virtual machine runs and nothing excuses its silence. Every excuse works the
+same way: heartbeats are counted from its end, so that a product leaving maintenance gets all of its missed beats anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Optional
+
+from hal_vmm.config import HeartbeatConfig
+
+QMP_DEADLINE = 3.0  # seconds without an answer after which QEMU is shown as not answering (and is not yet condemned)
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What is known at one moment."""
+
+    now: float
+    status: str  # QEMU's run state, "running", "paused", …; "" if unknown
+    answered: float  # when QEMU last answered
+    running_since: float  # when this run of the product began or was last resumed
+    started: float  # when this run began
+    last_beat: Optional[float]  # None: not one in this run
+    unclean: bool  # the run before this one did not end cleanly: expect a file system check
+    maintenance_until: Optional[float]  # None: no maintenance mode; infinity: until it is switched off
+    dumping: bool  # a memory dump is being written, by HAL or by the product's own crash kernel
+    panicked: bool
+
+
+class Verdict(Enum):
+    ALIVE = "alive"
+    WAITING = "no heartbeat yet"  # and none is demanded yet
+    EXCUSED = "excused"  # silence means nothing now
+    MISSING = "heartbeats missing"
+    DEAD = "heartbeats missed"  # restart the product
+    UNRESPONSIVE = "QEMU does not answer"
+    HUNG = "QEMU is hung"  # kill it
+
+
+@dataclass(frozen=True)
+class Health:
+    verdict: Verdict
+    missed: int = 0  # heartbeats, since they count
+    why: str = ""  # for people: the excuse, if any
+    look_again: Optional[float] = None  # seconds until the verdict may change with no signal changing
+
+
+def judge(signals: Signals, config: HeartbeatConfig, hung_after: float) -> Health:
+    """The verdict. QEMU comes before the product: while QEMU does not answer, heartbeats cannot arrive."""
+    silence = signals.now - signals.answered
+    if silence >= hung_after and not signals.dumping:
+        return Health(Verdict.HUNG, why=f"no answer for {silence:.0f} s")
+    if silence >= QMP_DEADLINE:
+        return Health(Verdict.UNRESPONSIVE, why=f"no answer for {silence:.0f} s", look_again=hung_after - silence)
+    if signals.status != "running":
+        return Health(Verdict.EXCUSED, why=f"not running: {signals.status or 'unknown'}")
+    if signals.panicked:
+        return Health(Verdict.EXCUSED, why="panicked")
+    if signals.dumping:
+        return Health(Verdict.EXCUSED, why="memory dump")
+    if config.transport == "none":
+        return Health(Verdict.EXCUSED, why="heartbeats are switched off")
+    if signals.maintenance_until is not None and signals.now < signals.maintenance_until:
+        return Health(Verdict.EXCUSED, why="maintenance mode", look_again=signals.maintenance_until - signals.now)
+    return _judge_beats(signals, config)
+
+
+def _judge_beats(signals: Signals, config: HeartbeatConfig) -> Health:
+    if signals.last_beat is None and config.transport == "auto":
+        # Nobody promised heartbeats: only a product that has sent one in this run can miss one.
+        return Health(Verdict.WAITING, why="the product has not sent a heartbeat in this run")
+    grace_end = _grace_end(signals, config)
+    counted_from = max(
+        signals.running_since,
+        signals.started if signals.last_beat is None else signals.last_beat,
+        signals.started if signals.maintenance_until is None else signals.maintenance_until,
+    )
+    if signals.now < grace_end and signals.now - counted_from >= config.interval:
+        return Health(Verdict.EXCUSED, why="boot grace", look_again=grace_end - signals.now)
+    since = signals.now - max(counted_from, min(grace_end, signals.now))
+    missed = int(since // config.interval)
+    next_look = config.interval - since % config.interval
+    if missed >= config.missed:
+        return Health(Verdict.DEAD, missed, f"{missed} heartbeats missed")
+    if missed:
+        return Health(Verdict.MISSING, missed, f"{missed} of {config.missed} heartbeats missed", next_look)
+    return Health(Verdict.ALIVE, look_again=next_look)
+
+
+def _grace_end(signals: Signals, config: HeartbeatConfig) -> float:
+    """Until then the product boots. A file system check is over at the first heartbeat: the agent starts after it."""
+    checks = signals.unclean and signals.last_beat is None
+    return signals.started + config.boot_grace + (config.fsck_grace if checks else 0)
