@@ -131,16 +131,19 @@ def hang_up(request: dict[str, Any]) -> bytes:
         (hang_up, QmpDisconnected, "hung up"),
     ],
 )
-@pytest.mark.parametrize("blocking", [False, True])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda path, deadline: asyncio.run(guestagent.ping(path, deadline)),
+        lambda path, deadline: guestagent.shutdown(path, "powerdown", deadline),
+    ],
+    ids=["ping", "shutdown"],
+)
 def test_an_agent_that_does_not_live(
-    path: str, script: Script, error: type[Exception], words: str, blocking: bool
+    path: str, script: Script, error: type[Exception], words: str, ask: Callable[[str, float], None]
 ) -> None:
-    deadline = SOON if error is QmpTimeout else 10
     with FakeAgent(path, script), pytest.raises(error, match=words):
-        if blocking:
-            guestagent.shutdown(path, "powerdown", deadline)
-        else:
-            asyncio.run(guestagent.ping(path, deadline))
+        ask(path, SOON if error is QmpTimeout else 10)
 
 
 def test_nobody_there(path: str) -> None:

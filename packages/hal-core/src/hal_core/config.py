@@ -104,12 +104,13 @@ def file_problems(file: config_files.ConfigFile) -> Iterator[ConfigError]:
     if file.problem:
         yield file.problem
     for name, value in file.content.items():
-        if name not in TABLES:
-            what = (
-                f"[{name}]: no such table" if isinstance(value, dict) else f"{name} = {show(value)}: not in any table"
-            )
-            hint = _did_you_mean(name, TABLES) if isinstance(value, dict) else "write it under its table, such as [vmm]"
-            yield ConfigError(f"{file.path}: {what}; allowed are {', '.join(TABLES)}", hint)
+        if name in TABLES:
+            continue
+        if isinstance(value, dict):
+            what, hint = f"[{show_key(name)}]: no such table", _did_you_mean(name, TABLES)
+        else:
+            what, hint = f"{show_key(name)} = {show(value)}: not in any table", "write it under its table, as [vmm]"
+        yield ConfigError(f"{file.path}: {what}; allowed are {', '.join(TABLES)}", hint)
 
 
 def _collect(cls: type[Any], table: str) -> tuple[dict[str, Any], list[ConfigError]]:

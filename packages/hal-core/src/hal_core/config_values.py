@@ -77,6 +77,8 @@ class Option:
         if isinstance(value, str):
             # It may end up in an argument list, a unit file or a line of a log: no control characters in any of them.
             return value.isprintable() and self._matches(value)
+        if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+            return False  # TOML has no more (toml.io/en/v1.0.0#integer), though Python's reader does
         if isinstance(value, (int, float)):
             low = -math.inf if self.low is None else self.low
             high = math.inf if self.high is None else self.high
@@ -115,6 +117,8 @@ def toml(value: object) -> str:
         return '"' + "".join(_escaped(character) for character in value) + '"'
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(toml(item) for item in value) + "]"
+    if isinstance(value, int) and value.bit_length() > 64:
+        return hex(value)  # in decimal, Python refuses to print a very long one
     return str(value)
 
 

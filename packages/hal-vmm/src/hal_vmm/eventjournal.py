@@ -13,7 +13,6 @@ import contextlib
 import json
 import os
 from dataclasses import dataclass, replace
-from typing import Optional
 
 # QEMU writes at its own offset, so a truncated file keeps its length as a hole: reading starts behind the hole.
 TRIM_BYTES = 1 << 20
@@ -52,7 +51,7 @@ class History:
 
 
 class EventJournal:
-    """The journal of the QEMU that runs now, read as far as it has got.
+    """The journal of one QEMU, read as far as it has got. Every QEMU has a new one, and so has its reader.
 
     :param base: the launch plan's ``journal``.
     """
@@ -61,7 +60,6 @@ class EventJournal:
         self._path = base + ".out"
         self._offset = 0
         self._rest = b""
-        self._inode: Optional[int] = None
         self.history = History()
 
     def read(self) -> History:
@@ -78,8 +76,6 @@ class EventJournal:
 
     def _follow(self, fd: int) -> None:
         status = os.fstat(fd)
-        if status.st_ino != self._inode:  # another QEMU has been launched
-            self._inode, self._offset, self._rest, self.history = status.st_ino, 0, b"", History()
         if status.st_size <= self._offset:
             return
         with contextlib.suppress(OSError):  # ENXIO: nothing but hole; a file system without SEEK_DATA reads as zeros

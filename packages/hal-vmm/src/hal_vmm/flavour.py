@@ -24,7 +24,7 @@ class MachineType:
 
     @property
     def family(self) -> str:
-        """ "q35", "pc", or "" for any other machine and for aliases."""
+        """Either "q35" or "pc"; empty for any other machine and for aliases."""
         match = _VERSIONED.fullmatch(self.name)
         return "" if match is None else "q35" if match[1] == "q35" else "pc"
 

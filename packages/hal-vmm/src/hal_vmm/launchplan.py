@@ -25,6 +25,7 @@ class Node:
     nonblock: bool = False
     noctty: bool = False
     otherwise: str = ""  # opened instead, with a warning, when it is missing or busy: the product must boot
+    exclusive: bool = False  # O_EXCL: refused while the host has the disk mounted or assembled, and kept from it after
 
 
 @dataclass(frozen=True)

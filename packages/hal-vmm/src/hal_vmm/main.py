@@ -12,7 +12,7 @@ VERBS = {
     "plan": ("plan_command", "what this server has, what the product will see, and why anything is held back"),
     "apply": ("apply_command", "compile the launch plan for the hardware that is there now"),
     "preflight": ("preflight_command", "can a QEMU still provide the product's pinned virtual hardware?"),
-    "kvm-check": ("kvmcheck", "does KVM really run a guest on this server?"),
+    "kvm-check": ("kvmcheck_command", "does KVM really run a guest on this server?"),
     "run": ("run_command", "follow the product for as long as it runs (the resident guest manager)"),
     "status": ("status", "how the product is doing"),
     "start": ("control_command", "start a product that was stopped, or that is in the rescue state"),

@@ -202,16 +202,26 @@ class Manager:
             await self._conclude(sight)
 
     async def _start(self) -> None:
-        """Launch QEMU, planning anew if there is no plan, or the last start failed: the hardware may have changed."""
+        """Launch QEMU."""
         try:
-            failed_before = self._state.last_exit.get("reason") == exitreason.NOT_STARTED
-            if failed_before or not os.path.exists(os.path.join(self._run_dir, "qemu.json")):
-                await apply_plan()
+            await self._plan_if_needed()
             await self._starter.start()
         except HalError as error:
             logger.error("the product cannot be started: %s", error)
             self._note_exit(exitreason.NOT_STARTED, Outcome.CRASH_RESTART, 0.0, str(error))
             await self._count_crash(str(error))
+
+    async def _plan_if_needed(self) -> None:
+        """Plan before the first start, and after a start that failed. An old plan is better than no product."""
+        planned = os.path.exists(os.path.join(self._run_dir, "qemu.json"))
+        if planned and self._state.last_exit.get("reason") != exitreason.NOT_STARTED:
+            return
+        try:
+            await apply_plan()
+        except HalError as error:
+            if not planned:
+                raise
+            logger.error("planning anew failed, the last plan is used: %s", error)
 
     async def _connect(self) -> None:
         await self._watch.connect()

@@ -1,4 +1,4 @@
-"""What the product ought to see: pure, from facts, configuration, what this QEMU can do, and the hardware pinned before.
+"""What the product ought to see: pure, from facts, configuration, what this QEMU can do, and what was pinned before.
 
 Composed of one small plan for each kind of hardware; see those modules for the rules.
 """
@@ -240,10 +240,10 @@ def _cpu(
     choice = cpumodel.choose(machine.cpu, config.cpu.model, era, accel, flavour)
     model, reason = choice.model, choice.reason
     if accel == "kvm" and config.cpu.model == "auto":
-        if kvm and kvm.works and kvm.model and kvm.model != model:
-            model, reason = kvm.model, f"{model} does not start on this server: {kvm.reason}"
         if pinned and pinned.cpu_model not in (model, "max") and flavour.cpu_model(pinned.cpu_model.partition(",")[0]):
             model, reason = pinned.cpu_model, "pinned: the product has had it so far"
+        if kvm and kvm.works and kvm.model and kvm.model != model:
+            model, reason = kvm.model, f"{model} does not start on this server: {kvm.reason}"
     cpu = CpuPlan(
         model=model,
         model_reason=reason,

@@ -26,7 +26,7 @@ class Starter(Protocol):
         """
 
     def last_words(self) -> str:
-        """What QEMU said before it gave up, in one line, or where to read it."""
+        """What QEMU said before it gave up, in one line, or where to read it; "" if it said nothing."""
 
 
 class UnitStarter:
@@ -55,7 +55,7 @@ class ChildStarter:
     def last_words(self) -> str:
         with open(self._log, encoding="utf-8", errors="replace") as file:
             lines = [line.strip() for line in file if line.strip()]
-        return lines[-1] if lines else f"QEMU said nothing; see {self._log}"
+        return lines[-1] if lines else ""
 
     def _spawn(self, notify_socket: str) -> int:
         launcher = find_command("hal-qemu-launch")
@@ -97,7 +97,7 @@ class ChildStarter:
             ready.recv(64)
         except BlockingIOError:
             os.waitpid(pid, 0)
-            raise HostError(self.last_words()) from None
+            raise HostError(self.last_words() or "the launcher ended without a word") from None
 
 
 def _ready_socket(address: str) -> socket.socket:

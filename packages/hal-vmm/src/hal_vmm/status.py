@@ -66,8 +66,10 @@ def collect(run_dir: str, now: float) -> dict[str, Any]:
     qemu = bool(saved["qemu_pid"]) and _is_there(saved["qemu_pid"])
     why = saved["why"] if manager else "as last seen by the guest manager, which is not running now"
     last_beat = saved["last_beat"]
+    state = saved["state"] if manager or qemu else "unknown"
     return {
-        "state": saved["state"] if manager or qemu else "unknown",
+        # Between the end of QEMU and the manager's next look the saved state is a moment old.
+        "state": "ended" if state == "running" and not qemu else state,
         "why": why,
         "manager": f"running, pid {saved['manager_pid']}" if manager else "not running",
         "qemu_pid": saved["qemu_pid"] if qemu else None,

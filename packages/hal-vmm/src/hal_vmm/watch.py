@@ -29,7 +29,7 @@ class Watch:
     def __init__(self, run_dir: str) -> None:
         self.wake = asyncio.Event()  # look again
         self.process: Optional[Process] = None
-        self.journal = EventJournal(os.path.join(run_dir, "events", "qmp"))
+        self.journal = self._new_journal(run_dir)
         self.session = Session(os.path.join(run_dir, "qmp", "manager"), "manager", lambda _: self.wake.set())
         self.status = ""  # QEMU's run state; "" if not known
         self.answered = time.monotonic()
@@ -51,7 +51,12 @@ class Watch:
                     self.process = Process(pid)
                     self.process.on_exit(self.wake.set)
                     self.answered = time.monotonic()
+                    self.journal = self._new_journal(self._run_dir)
         self.journal.read()
+
+    @staticmethod
+    def _new_journal(run_dir: str) -> EventJournal:
+        return EventJournal(os.path.join(run_dir, "events", "qmp"))
 
     async def connect(self) -> None:
         """:raise QmpError: no connection; the next step tries again."""

@@ -1,7 +1,7 @@
 """What a server is: read from sysfs, procfs and udev's database into a :class:`hal_core.machine.Machine`.
 
-One module per subject, each a pure function of the files in a :class:`hal_core.facts.tree.Tree`. The same code reads this
-server, a recorded one in a tar, and a recorded one unpacked.
+One module per subject, each a pure function of the files in a :class:`hal_core.facts.tree.Tree`. The same code reads
+this server, a recorded one in a tar, and a recorded one unpacked.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ UNREADABLE = "/hal/unreadable"  # where a recording keeps the names of files tha
 def read(root: str = "/") -> Machine:
     """The machine whose root directory, or whose recording, is at ``root``.
 
-    :param root: ``/``; or a recorded machine, as a tar (plain, gzip, bzip2, xz) or as a directory. The recording may be in
-        one directory inside.
+    :param root: ``/``; or a recorded machine, as a tar (plain, gzip, bzip2, xz) or as a directory. The recording may
+        be in one directory inside.
     :raise HostError: there is nothing at ``root``, or it cannot be read.
     :raise FileFormatError: not a recorded machine, or a damaged one.
     """

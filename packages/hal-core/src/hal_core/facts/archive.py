@@ -14,12 +14,18 @@ import lzma
 import os
 import tarfile
 import zlib
+from collections.abc import Callable
 from typing import Optional
 
 from hal_core.errors import FileFormatError
 
 MAX_BYTES = 512 << 20  # unpacked; the largest recording known is 30 MiB
 _BLOCK = 512
+_UNPACKERS: dict[bytes, Callable[[io.BytesIO], io.BufferedIOBase]] = {
+    b"\x1f\x8b": lambda packed: gzip.GzipFile(fileobj=packed),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
+}
 
 
 class TarStore:
@@ -96,16 +102,12 @@ _HINT = "ask for it to be sent again; 'hal record' writes it"
 
 
 def _decompress(path: str, data: bytes) -> bytes:
-    source = io.BytesIO(data)
+    plain = data
     try:
-        if data.startswith(b"\x1f\x8b"):
-            plain = gzip.GzipFile(fileobj=source).read(MAX_BYTES + 1)
-        elif data.startswith(b"BZh"):
-            plain = bz2.BZ2File(source).read(MAX_BYTES + 1)
-        elif data.startswith(b"\xfd7zXZ\x00"):
-            plain = lzma.LZMAFile(source).read(MAX_BYTES + 1)
-        else:
-            plain = data
+        for magic, unpacker in _UNPACKERS.items():
+            if data.startswith(magic):
+                with unpacker(io.BytesIO(data)) as file:
+                    plain = file.read(MAX_BYTES + 1)
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise FileFormatError(f"{path}: damaged or cut short: {error}", _HINT) from error
     if len(plain) > MAX_BYTES:
@@ -134,5 +136,7 @@ def _add(archive: str, tar: tarfile.TarFile, member: tarfile.TarInfo, members: d
 def _clean(archive: str, name: str) -> str:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts:
-        raise FileFormatError(f"{archive}: a member leads out of the recording: {name[:80]!r}", "do not trust this file")
+        raise FileFormatError(
+            f"{archive}: a member leads out of the recording: {name[:80]!r}", "do not trust this file"
+        )
     return "/" + "/".join(parts)

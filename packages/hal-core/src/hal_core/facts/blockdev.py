@@ -9,6 +9,7 @@ from hal_core.facts import parse, udevdb
 from hal_core.facts.tree import Tree
 
 ROOT = "/sys/block"
+PAGE_HEADER = 4  # bytes before the content of a vital product data page
 
 # Where the kernel says nothing else, the name of the driver does (Documentation/admin-guide/devices.txt).
 _BY_NAME = (
@@ -36,7 +37,9 @@ class BlockDevice(NamedTuple):
 
     name: str  # as sysfs has it: "cciss!c0d0"
     directory: str  # "/sys/block/sda"
-    real: str  # "/sys/devices/pci0000:00/…/block/sda"; for an NVMe disk with several paths, through its first controller
+    real: (
+        str  # "/sys/devices/pci0000:00/…/block/sda"; for an NVMe disk with several paths, through its first controller
+    )
     udev: dict[str, str]
 
 
@@ -46,7 +49,7 @@ def find(tree: Tree, name: str) -> BlockDevice:
 
 
 def order(device: BlockDevice) -> tuple[object, ...]:
-    """The host's order: by controller from the root port on, then host, target and LUN; names decide only in the end."""
+    """The host's order: by controller from the root port on, then host, target and LUN; names come last."""
     chain = parse.pci_chain(device.real)
     behind = device.real.rpartition(chain[-1])[2] if chain else device.real
     where = behind.rpartition("/block/")[0] or behind
@@ -88,9 +91,9 @@ def serial(tree: Tree, device: BlockDevice) -> str:
 
 
 def page80(page: bytes) -> str:
-    """The serial number in SCSI's Unit Serial Number page (SPC-4, 7.8.15): four bytes of header, the last two a length."""
-    length = int.from_bytes(page[2:4], "big")
-    return "".join(filter(str.isprintable, page[4 : 4 + length].decode("ascii", "replace"))).strip()
+    """The serial number in SCSI's Unit Serial Number page (SPC-4, 7.8.15); the header ends with the length."""
+    length = int.from_bytes(page[2:PAGE_HEADER], "big")
+    return "".join(filter(str.isprintable, page[PAGE_HEADER : PAGE_HEADER + length].decode("latin-1"))).strip("\xa0 ")
 
 
 def transport(tree: Tree, device: BlockDevice) -> str:

@@ -69,8 +69,8 @@ def _present(tree: Tree, listed: Iterable[int]) -> list[int]:
 def _online(tree: Tree, every: list[int], listed: Iterable[int]) -> frozenset[int]:
     """Which of these CPUs are online.
 
-    The ``online`` list of all CPUs is the kernel's own mask. Before 2.6.26 there is none; then each CPU that can be taken
-    offline has a file of its own (the boot CPU mostly has not), and the topology is there for online CPUs only.
+    The ``online`` list of all CPUs is the kernel's own mask. Before 2.6.26 there is none; then each CPU that can be
+    taken offline has a file of its own (the boot CPU mostly has not), and the topology is there for online CPUs only.
     """
     online = cpuids.in_list(tree, f"{ROOT}/online")
     if online:

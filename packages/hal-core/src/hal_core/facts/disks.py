@@ -18,9 +18,7 @@ from hal_core.machine import Disk, Partition
 
 SECTOR_BYTES = 512  # the unit of ``size``, whatever the disk's own blocks are
 
-_NAMES = re.compile(
-    "(?:[shv]d[a-z]+|xvd[a-z]+|rssd[a-z]+|nvme[0-9]+n[0-9]+|mmcblk[0-9]+|(?:cciss|ida)!c[0-9]+d[0-9]+)"
-)
+_NAMES = re.compile("(?:[shv]d[a-z]+|xvd[a-z]+|rssd[a-z]+|nvme[0-9]+n[0-9]+|mmcblk[0-9]+|(?:cciss|ida)!c[0-9]+d[0-9]+)")
 
 
 def read(tree: Tree) -> tuple[Disk, ...]:

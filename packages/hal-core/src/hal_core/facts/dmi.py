@@ -1,4 +1,4 @@
-"""SMBIOS strings (``/sys/class/dmi/id``). Serial numbers and the UUID are for root only: others see them as unreadable."""
+"""SMBIOS strings (``/sys/class/dmi/id``). Serial numbers and the UUID are for root only."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ IDENTITIES = (
 
 
 def read(tree: Tree) -> Dmi:
-    """Each string exactly as the firmware has it: the product's licence checks compare them byte for byte."""
-    found = {field.name: tree.exact(f"{DIRECTORY}/{field.name}") for field in dataclasses.fields(Dmi)}
-    return Dmi(**{name: text if text.strip() else "" for name, text in found.items()})
+    """Each string as the firmware has it, without the blanks that some firmware fills its tables up with.
+
+    White space inside is kept: the product's licence checks compare these strings.
+    """
+    return Dmi(**{field.name: tree.line(f"{DIRECTORY}/{field.name}") for field in dataclasses.fields(Dmi)})

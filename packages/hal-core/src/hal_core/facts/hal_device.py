@@ -1,8 +1,8 @@
 """Which disks HAL itself runs from.
 
 Every disk from which a file system is mounted, or memory is swapped to, is HAL's own: the host mounts nothing of the
-product's, and a file system that two kernels write to is lost. Whether it is mounted on ``/``, ``/boot/efi``, ``/var`` or
-elsewhere makes no difference. Optical drives are no disks, and may hold a mounted disc.
+product's, and a file system that two kernels write to is lost. Whether it is mounted on ``/``, ``/boot/efi``, ``/var``
+or elsewhere makes no difference. Optical drives are no disks, and may hold a mounted disc.
 
 From the mounted device the way leads down through device-mapper, md and loop devices to whole disks. If it ends nowhere
 (an overlay, ZFS), ``root=`` on the kernel's command line is tried.

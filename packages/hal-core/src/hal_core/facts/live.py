@@ -24,7 +24,7 @@ def has_kvm() -> bool:
 
 
 def permanent_addresses() -> dict[str, bytes]:
-    """The files that facts look for below :data:`hal_core.facts.nics.PERMANENT`, one for each NIC that has an answer."""
+    """The files that facts look for below :data:`nics.PERMANENT`: one for each NIC that has an answer."""
     try:
         names = os.listdir(nics.ROOT)
     except OSError:

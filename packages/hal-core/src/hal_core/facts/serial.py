@@ -67,5 +67,5 @@ def _listed(text: str) -> dict[str, str]:
 
 def _consoles(tree: Tree) -> frozenset[str]:
     """The kernel's consoles by name: /proc/consoles (since 2.6.39), or the list that sysfs has."""
-    lines = tree.text("/proc/consoles").splitlines()
-    return frozenset([line.split()[0] for line in lines if line.strip()] or tree.line(f"{_ROOT}/console/active").split())
+    listed = [line.split()[0] for line in tree.text("/proc/consoles").splitlines() if line.strip()]
+    return frozenset(listed or tree.line(f"{_ROOT}/console/active").split())

@@ -79,7 +79,7 @@ class DirectoryStore:
 class Tree:
     """Reads the files of one server and remembers what it has read.
 
-    :param extra: files that are not in the store: what had to be asked for by a system call (:mod:`hal_core.facts.live`).
+    :param extra: files that are not in the store: what only a system call can tell (:mod:`hal_core.facts.live`).
     """
 
     def __init__(self, store: Store, extra: Optional[Mapping[str, bytes]] = None) -> None:
@@ -114,13 +114,9 @@ class Tree:
         content = self.data(path)
         return content.decode("utf-8", "replace") if content else ""
 
-    def exact(self, path: str) -> str:
-        """The first line without its newline, inner and leading white space kept, unprintable characters dropped."""
-        return "".join(filter(str.isprintable, self.text(path).partition("\n")[0]))
-
     def line(self, path: str) -> str:
-        """The first line, stripped; ``""`` if missing."""
-        return self.exact(path).strip()
+        """The first line, stripped, without unprintable characters; ``""`` if missing."""
+        return "".join(filter(str.isprintable, self.text(path).partition("\n")[0])).strip()
 
     def integer(self, path: str, base: int = 10) -> Optional[int]:
         """The first line as a number; None if missing or not a number. Base 0 takes ``0x``."""

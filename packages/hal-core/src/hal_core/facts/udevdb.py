@@ -1,7 +1,7 @@
 """udev's database: one small file for each device that a rule had something to say about.
 
 ``/run/udev/data/b8:0`` for a block device (major and minor number), ``n2`` for a network interface (its index). Lines
-are ``E:KEY=VALUE`` for properties, and others that HAL does not need (systemd's src/libsystemd/sd-device/device-private.c).
+are ``E:KEY=VALUE`` for properties, and others that HAL does not need (systemd's sd-device/device-private.c).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""USB devices (Documentation/ABI/stable/sysfs-bus-usb of Linux). Root hubs are part of their controller, and left out."""
+"""USB devices (Documentation/ABI/stable/sysfs-bus-usb of Linux); not root hubs, which are part of their controller."""
 
 from __future__ import annotations
 

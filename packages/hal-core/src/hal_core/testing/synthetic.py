@@ -1,7 +1,7 @@
 """Made-up servers for tests, as plain values: any number of packages, cores, disks and NICs.
 
 Every value is derived from its index, so that two calls with the same arguments give the same machine.
-:mod:`hal_core.testing.sysfs` lays such a machine out as files.
+:func:`write_tree` lays such a machine out as files, and ``facts.read`` reads the same machine from them again.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from hal_core.machine import (
     SerialPort,
     UsbDevice,
 )
+from hal_core.testing.sysfs import layout, write_tree
+
+__all__ = ["DMI", "disk", "disk_name", "layout", "machine", "nic", "usb_device", "usb_key", "write_tree"]
 
 GIB = 1 << 30
 
@@ -52,6 +55,7 @@ def machine(
     per_node = max(1, -(-total // max(1, nodes)))
     cpu_threads = tuple(_thread(id_, total, cores, threads, per_node) for id_ in range(total * threads))
     all_disks = [disk(index, node=_spread(index, disks, nodes)) for index in range(disks)]
+    controllers = sorted({_controller(one) for one in all_disks}, key=str)
     if hal_disk:
         all_disks.append(usb_key(disks))
     all_nics = tuple(nic(index, node=_spread(index, nics, nodes)) for index in range(nics))
@@ -66,7 +70,7 @@ def machine(
         nics=all_nics,
         serial=(SerialPort("ttyS0", uart="16550A", port=0x3F8, irq=4, console=False),),
         usb=(usb_device(),) if hal_disk else (),
-        pci=_pci(disks, all_nics),
+        pci=_pci(controllers, all_nics),
         dmi=DMI,
         firmware="uefi",
         kvm=None,
@@ -75,7 +79,11 @@ def machine(
 
 
 def disk(index: int, **overrides: Any) -> Disk:
-    """The SAS disk number ``index``: ``sda``, ``sdb``, … ``sdz``, ``sdaa``; 300 GiB, 512-byte blocks, spinning."""
+    """The disk number ``index``: ``sda``, ``sdb``, … ``sdz``, ``sdaa``; 300 GiB, 512-byte blocks, spinning.
+
+    Each NUMA node has a controller of its own.
+    """
+    bus = FIRST_CONTROLLER_BUS + (overrides.get("node") or 0)
     made_up = Disk(
         name=disk_name(index),
         size_bytes=300 * GIB,
@@ -83,7 +91,7 @@ def disk(index: int, **overrides: Any) -> Disk:
         vendor="SEAGATE",
         serial=f"6XP{index:05d}",
         wwn=f"0x5000c500{index:08x}",
-        by_path=f"pci-0000:{CONTROLLER_BUS:02x}:00.0-scsi-0:0:{index}:0",
+        by_path=f"pci-0000:{bus:02x}:00.0-scsi-0:0:{index}:0",
         transport="scsi",
         logical_block_bytes=512,
         physical_block_bytes=512,
@@ -109,7 +117,7 @@ def usb_key(index: int) -> Disk:
         vendor="Synth",
         serial="HALKEY0001",
         wwn="",
-        by_path="pci-0000:00:14.0-usb-0:3:1.0-scsi-0:0:0:0",
+        by_path=f"pci-{USB_CONTROLLER}-usb-0:3:1.0-scsi-0:0:0:0",
         transport="usb",
         removable=True,
         partitions=(Partition(f"{name}1", GIB, ()), Partition(f"{name}2", 14 * GIB, ())),
@@ -160,8 +168,9 @@ def disk_name(index: int) -> str:
     return f"sd{letters}"
 
 
-CONTROLLER_BUS = 0x02
+FIRST_CONTROLLER_BUS = 0x02
 FIRST_NIC_BUS = 0x20
+USB_CONTROLLER = "0000:f0:00.0"
 
 DMI = Dmi(
     bios_vendor="Synth BIOS",
@@ -210,9 +219,13 @@ def _spread(index: int, count: int, nodes: int) -> int | None:
     return index * nodes // count if nodes else None
 
 
-def _pci(disks: int, nics: tuple[Nic, ...]) -> tuple[PciDevice, ...]:
-    devices = [PciDevice("0000:00:14.0", "0c0330", "8086", "8d31", "xhci_hcd", None)]
-    if disks:
-        devices.append(PciDevice(f"0000:{CONTROLLER_BUS:02x}:00.0", "010400", "1000", "005d", "megaraid_sas", None))
-    devices += [PciDevice(nic_.bus_path, "020000", "8086", "1521", nic_.driver, nic_.node) for nic_ in nics]
-    return tuple(devices)
+def _controller(one: Disk) -> tuple[str, int | None]:
+    return (one.by_path[len("pci-") :].partition("-")[0], one.node)
+
+
+def _pci(controllers: list[tuple[str, int | None]], nics: tuple[Nic, ...]) -> tuple[PciDevice, ...]:
+    return (
+        *(PciDevice(address, "010400", "1000", "005d", "megaraid_sas", node) for address, node in controllers),
+        *(PciDevice(nic_.bus_path, "020000", "8086", "1521", nic_.driver, nic_.node) for nic_ in nics),
+        PciDevice(USB_CONTROLLER, "0c0330", "8086", "8d31", "xhci_hcd", None),
+    )

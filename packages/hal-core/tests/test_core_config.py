@@ -1,0 +1,251 @@
+"""Configuration: every wrong file gets one clear line, and every right one is merged key by key."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hal_core import config_doc, config_files
+from hal_core.config import load, option, problems, section
+from hal_core.config_values import Option, Rejected, show, toml
+from hal_core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Beats:
+    """How often."""
+
+    interval: int = option(60, "Seconds.", low=1, high=3600)
+    grace: float = option(1.5, "Minutes.", low=0.0)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample of every kind of option."""
+
+    era: str = option("modern", "Age.", choices=("modern", "ide"))
+    user: str = option("hal", "A name.", pattern=r"[a-z]+")
+    note: str = option("", "Anything -- at\nall, with a \\ in it.")
+    watchdog: bool = option(True, "Bark.")
+    free: int = option(0, "Any number.")
+    keep: tuple[int, ...] = option((), "CPUs.", low=0)
+    disks: tuple[str, ...] = option(("auto",), "Disks.", pattern="[a-z]+")
+    beats: Beats = section(Beats, "The sign of life.")
+
+
+@pytest.fixture(autouse=True)
+def etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty /etc/hal (and /usr/lib/hal beside it)."""
+    (tmp_path / "etc/hal.toml.d").mkdir(parents=True)
+    (tmp_path / "lib").mkdir()
+    monkeypatch.setenv("HAL_CONFIG_DIR", str(tmp_path / "etc"))
+    monkeypatch.setenv("HAL_DEFAULTS_DIR", str(tmp_path / "lib"))
+    return tmp_path / "etc"
+
+
+def complaint(etc: Path, text: str | bytes) -> ConfigError:
+    """The only problem that a file with this text has, which ``load`` raises too."""
+    (etc / "hal.toml").write_bytes(text.encode() if isinstance(text, str) else text)
+    found = problems(Sample, "vmm")
+    assert len(found) == 1
+    with pytest.raises(ConfigError) as raised:
+        load(Sample, "vmm")
+    assert str(raised.value) == str(found[0])
+    assert "\n" not in found[0].message
+    assert found[0].message.startswith(f"{etc}/hal.toml: ")
+    assert found[0].exit_status == 78
+    return found[0]
+
+
+def test_without_any_file_everything_is_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(Sample, "vmm") == Sample()
+    monkeypatch.setenv("HAL_CONFIG_DIR", "/nonexistent")
+    assert load(Sample, "vmm") == Sample()
+
+
+def test_later_files_override_earlier_ones_key_by_key(etc: Path, tmp_path: Path) -> None:
+    (tmp_path / "lib/hal.toml").write_text('[vmm]\nera = "ide"\nfree = 1\nkeep = [1]\n[vmm.beats]\ninterval = 10\n')
+    (etc / "hal.toml").write_text("[vmm]\nfree = 2\nkeep = [2, 3]\n[vmm.beats]\ngrace = 2\n")
+    (etc / "hal.toml.d/20-b.toml").write_text("[vmm]\nfree = 4\n")
+    (etc / "hal.toml.d/10-a.toml").write_text("[vmm]\nfree = 3\nwatchdog = false\n[netcfg]\nwhatever = 1\n")
+    (etc / "hal.toml.d/.30.toml").write_text("not read")
+    (etc / "hal.toml.d/40.toml~").write_text("not read")
+    assert load(Sample, "vmm") == Sample(
+        era="ide", free=4, keep=(2, 3), watchdog=False, beats=Beats(interval=10, grace=2.0)
+    )
+
+
+def test_every_kind_of_value_is_read_as_the_type_it_is_declared_as(etc: Path) -> None:
+    (etc / "hal.toml").write_text('[vmm]\nkeep = [0]\ndisks = ["a", "b"]\nnote = "ü …"\n[vmm.beats]\ngrace = 3\n')
+    loaded = load(Sample, "vmm")
+    assert (loaded.keep, loaded.disks, loaded.note) == ((0,), ("a", "b"), "ü …")
+    assert type(loaded.beats.grace) is float
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ('era = "idee"', 'vmm.era = "idee": allowed is "modern" or "ide"', 'did you mean "ide"?'),
+        ("era = 3", 'vmm.era = 3: allowed is "modern" or "ide"', ""),
+        ('user = "A"', 'vmm.user = "A": allowed is a text that matches [a-z]+', ""),
+        ('user = "a\\n"', 'vmm.user = "a\\u000a": allowed is a text that matches [a-z]+', ""),
+        ('note = "\\u0000"', 'vmm.note = "\\u0000": allowed is a text', ""),
+        ("note = 2020-01-01", "vmm.note = 2020-01-01: allowed is a text", ""),
+        ("watchdog = 1", "vmm.watchdog = 1: allowed is true or false", ""),
+        ('watchdog = "yes"', 'vmm.watchdog = "yes": allowed is true or false', ""),
+        ("free = true", "vmm.free = true: allowed is a whole number", ""),
+        ("free = 1.0", "vmm.free = 1.0: allowed is a whole number", ""),
+        ("keep = 1", "vmm.keep = 1: allowed is an array, each item a whole number, 0 or more", ""),
+        ("keep = [0, -1]", "vmm.keep[1] = -1: allowed is a whole number, 0 or more", ""),
+        ("keep = [[1]]", "vmm.keep[0] = [1]: allowed is a whole number, 0 or more", ""),
+        ('disks = ["a", ""]', 'vmm.disks[1] = "": allowed is a text that matches [a-z]+', ""),
+        ("beats = 5", "vmm.beats = 5: allowed is a table", ""),
+        ("era.x = 5", 'vmm.era = a table: allowed is "modern" or "ide"', ""),
+        ("beats.interval = 0", "vmm.beats.interval = 0: allowed is a whole number from 1 to 3600", ""),
+        ("beats.grace = nan", "vmm.beats.grace = nan: allowed is a number, 0.0 or more", ""),
+        ("beats.grace = inf", "vmm.beats.grace = inf: allowed is a number, 0.0 or more", ""),
+        ("wachdog = true", "vmm.wachdog: no such key; allowed are era, user, note", 'did you mean "watchdog"?'),
+        ("interval = 5", "vmm.interval: no such key", 'did you mean "beats.interval"?'),
+        ('"a\\u001bb" = 5', 'vmm."a\\u001bb": no such key', ""),
+    ],
+)
+def test_a_wrong_value_is_one_line(etc: Path, text: str, message: str, hint: str) -> None:
+    found = complaint(etc, f"[vmm]\n{text}\n")
+    assert f"{etc}/hal.toml: {message}" in found.message
+    assert found.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "hint"),
+    [
+        (b"[vmn]\n", "[vmn]: no such table; allowed are core, vmm, console", 'did you mean "vmm"?'),
+        (b"era = 5\n", "era = 5: not in any table", "write it under its table, as [vmm]"),
+        (b"vmm = 5\n", "vmm = 5: allowed is a table", ""),
+        (b"[vmm\n", "not valid TOML: ", ""),
+        (b"[vmm]\nera = modern\n", "not valid TOML: Invalid value (at line 2, column 7)", "texts need quotation marks"),
+        (b"[vmm]\nfree = 1\nfree = 2\n", "not valid TOML: ", ""),
+        (b"[vmm]\nnote = 'caf\xe9'\n", "byte 0xe9 in line 2 is not UTF-8", ""),
+        (b"[vmm]\nkeep = " + b"[" * 5000, "not valid TOML: ", ""),
+        (b"[vmm]\nfree = " + b"9" * 5000, "", ""),  # newer Pythons do not even read it
+        (b"[vmm]\nfree = 0x" + b"9" * 5000, "vmm.free = 0x999", ""),
+        (b"[vmm]\nfree = 9223372036854775808", "vmm.free = 9223372036854775808: allowed is a whole number", ""),
+        (b"#" * (1 << 20) + b"\n", "larger than 1048576 bytes", ""),
+        (b"\x00\x01\x02", "not valid TOML: ", ""),
+    ],
+)
+def test_a_wrong_file_is_one_line(etc: Path, text: bytes, words: str, hint: str) -> None:
+    found = complaint(etc, text)
+    assert words in found.message
+    assert found.hint.startswith(hint)
+    assert len(found.message) < 300 + len(str(etc))
+
+
+def test_a_byte_order_mark_is_passed_over(etc: Path) -> None:
+    (etc / "hal.toml").write_bytes(b"\xef\xbb\xbf[vmm]\r\nfree = 7\r\n")
+    assert load(Sample, "vmm").free == 7
+
+
+@pytest.mark.parametrize("kind", ["directory", "fifo", "dangling link", "loop"])
+def test_what_is_no_file_is_one_line(etc: Path, kind: str) -> None:
+    path = etc / "hal.toml"
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("nowhere" if kind == "dangling link" else "hal.toml")
+    with pytest.raises(ConfigError, match=r"hal\.toml: cannot be read: "):
+        load(Sample, "vmm")
+
+
+def test_a_file_in_place_of_the_directory_is_one_line(etc: Path) -> None:
+    (etc / "hal.toml.d").rmdir()
+    (etc / "hal.toml.d").write_text("")
+    with pytest.raises(ConfigError, match=r"hal\.toml\.d: cannot be read: Not a directory"):
+        load(Sample, "vmm")
+
+
+def test_all_problems_are_found_in_the_order_of_the_files(etc: Path) -> None:
+    (etc / "hal.toml").write_text("[vmm]\nfree = true\nbogus = 1\n")
+    (etc / "hal.toml.d/a.toml").write_text("broken")
+    (etc / "hal.toml.d/b.toml").write_text("[vmm.beats]\ninterval = -1\n[vmm]\nfree = 2\n")
+    found = [problem.message.partition(": ")[0].rpartition("/")[2] for problem in problems(Sample, "vmm")]
+    assert found == ["hal.toml", "hal.toml", "a.toml", "b.toml"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(text=st.binary(max_size=200))
+def test_no_file_at_all_gives_a_traceback(etc: Path, text: bytes) -> None:
+    (etc / "hal.toml").write_bytes(text)
+    for problem in problems(Sample, "vmm"):
+        assert problem.message.isprintable()
+        assert len(problem.message) < 400 + len(str(etc))
+
+
+json_like = st.recursive(
+    st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=3), max_leaves=5
+)
+every_option = [field for field in dataclasses.fields(Sample) if "option" in field.metadata]
+
+
+@given(value=json_like, field=st.sampled_from(every_option))
+def test_what_is_accepted_has_the_declared_type_and_is_accepted_again(value: object, field: Any) -> None:
+    one = Option(field.name, field.type, field.default, **field.metadata["option"])
+    try:
+        accepted = one.accept(value)
+    except Rejected:
+        return
+    assert type(accepted) is type(field.default)
+    assert one.accept(list(accepted) if isinstance(accepted, tuple) else accepted) == accepted
+
+
+@given(value=st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text() | st.lists(st.text(), max_size=3))
+def test_what_we_write_as_toml_reads_back(value: object) -> None:
+    try:
+        text = toml(value).encode()
+    except UnicodeEncodeError:
+        return  # a lone surrogate cannot be in a UTF-8 file at all
+    assert config_files.parse(b"key = " + text) == {"key": value}
+
+
+def test_a_long_value_is_cut_off_in_messages() -> None:
+    assert show("x" * 100) == '"' + "x" * 58 + "…"
+
+
+def test_the_documented_defaults_are_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "lib/hal.toml").write_text(config_doc.defaults_toml({"vmm": Sample}))
+    assert load(Sample, "vmm") == Sample()
+    text = (tmp_path / "lib/hal.toml").read_text()
+    assert '\n# Age.\n# Allowed: "modern" or "ide".\nera = "modern"\n' in text
+    assert "\n# The sign of life.\n[vmm.beats]\n" in text
+    assert "# Anything -- at all, with a \\ in it.\nnote" in text
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
+def test_the_manual_page_escapes_what_troff_would_eat() -> None:
+    page = config_doc.man_section({"vmm": Sample})
+    assert '.BR era " = \\(dqmodern\\(dq"\nAge. Allowed: "modern" or "ide".\n' in page
+    assert "Anything \\-\\- at all, with a \\e in it." in page
+
+
+def test_a_declaration_that_makes_no_sense_is_a_programming_error() -> None:
+    @dataclass(frozen=True)
+    class Odd:
+        plain: int = 3
+
+    @dataclass(frozen=True)
+    class Set:
+        things: frozenset[str] = option(frozenset(), "A set.")
+
+    (Path(os.environ["HAL_CONFIG_DIR"]) / "hal.toml").write_text("[vmm]\nplain = 1\n")
+    with pytest.raises(TypeError, match=r"Odd\.plain is neither an option\(\) nor a section\(\)"):
+        load(Odd, "vmm")
+    with pytest.raises(TypeError, match="cannot be a frozenset"):
+        load(Set, "vmm")
