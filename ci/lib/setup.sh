@@ -110,6 +110,8 @@ make_environment() {
     fi
     say "Installing ci/requirements.txt into .cache/venv"
     quietly "$python" -m pip install --disable-pip-version-check --no-input -r "$root/ci/requirements.txt"
+    # setuptools' hook for programs that still import distutils: it would cost every start of ours a millisecond.
+    rm -f -- "$cache"/venv/lib*/python3*/site-packages/distutils-precedence.pth
     printf '%s\n' "$key" > "$cache/venv/requirements.key"
 }
 

@@ -20,7 +20,7 @@ def test_a_list_of_cpus_is_read_back(cpus: frozenset[int]) -> None:
 @given(cpu_sets)
 def test_a_mask_of_cpus_is_read_back(cpus: frozenset[int]) -> None:
     mask = sum(1 << cpu for cpu in cpus)
-    words = []
+    words: list[str] = []
     while mask or not words:
         words.insert(0, f"{mask & 0xFFFFFFFF:08x}")
         mask >>= 32

@@ -205,5 +205,8 @@ def test_a_directory_that_is_no_recording_and_a_missing_one(tmp_path: Path) -> N
     (tmp_path / "two/b").mkdir()
     with pytest.raises(FileFormatError, match="neither sys nor proc"):
         facts.read(str(tmp_path / "two"))
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(FileFormatError, match="neither a directory nor"):
+        facts.read(str(tmp_path / "fifo"))
     with pytest.raises(HostError, match="No such file"):
         facts.read(str(tmp_path / "missing"))

@@ -145,10 +145,14 @@ def test_garbage_ends_the_session_and_nothing_else(
 def test_events_arrive_in_order_and_only_the_newest_are_kept(qemu: FakeQmp) -> None:
     seen: list[Event] = []
 
+    def count_to_300() -> None:
+        for number in range(300):
+            qemu.event("COUNT", {"number": number})
+
     async def run() -> None:
         session = Session(qemu.path, "test", on_event=seen.append)
         await session.connect()
-        await asyncio.to_thread(lambda: [qemu.event("COUNT", {"number": number}) for number in range(300)])
+        await asyncio.to_thread(count_to_300)  # in a thread: it waits for the reader, which is us
         await session.execute("query-status")  # its answer comes after all of them
         assert session.again.is_set()
         await session.close()

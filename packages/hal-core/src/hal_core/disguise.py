@@ -121,7 +121,7 @@ def _char(char: str, value: int, is_hex: bool) -> str:
 
 def _shaped_like(original: str, mapped: str) -> str:
     """The replacement with the original's capitals, white space and separators."""
-    new = iter(mapped)
+    new = iter(mapped.upper() if original.isupper() else mapped)
     separators = ":-" if len(mapped) < len(original) else ""
     shaped = []
     for char in original:

@@ -127,27 +127,32 @@ def _disks(machine: Machine) -> str:
             " ".join((disk.vendor, disk.model)).strip(),
             disk.serial,
             disk.transport,
-            f"{disk.logical_block_bytes}/{disk.physical_block_bytes}",
+            _blocks(disk),
+            "hdd" if disk.rotational else "ssd",
+            len(disk.partitions),
             _traits(disk),
         )
         for disk in machine.disks
     ]
-    text = table.render(("DISK", "SIZE", "MODEL", "SERIAL", "BUS", "BLOCKS", ""), rows, _INDENT)
+    text = table.render(("DISK", "SIZE", "MODEL", "SERIAL", "BUS", "BLOCK", "KIND", "PARTS", ""), rows, _INDENT)
     places = [(disk.name, disk.wwn, disk.by_path) for disk in machine.disks if disk.wwn or disk.by_path]
     return text + ("\n\n" + table.render(("DISK", "WWN", "PATH"), places, _INDENT) if places else "")
+
+
+def _blocks(disk: Disk) -> str:
+    logical, physical = disk.logical_block_bytes, disk.physical_block_bytes
+    return f"{logical}" if logical == physical else f"{logical}/{physical}"
 
 
 def _traits(disk: Disk) -> str:
     users = sorted({*disk.holders, *(holder for part in disk.partitions for holder in part.holders)})
     traits = (
         "HAL's own" if disk.hal_device else "",
-        "spinning" if disk.rotational else "solid state",
         "removable" if disk.removable else "",
         "read-only" if disk.read_only else "",
-        f"{len(disk.partitions)} partition{'' if len(disk.partitions) == 1 else 's'}" if disk.partitions else "",
         f"under {' '.join(users)}" if users else "",
     )
-    return ", ".join(trait for trait in traits if trait)
+    return ", ".join(trait for trait in traits if trait) or " "
 
 
 def _optical(machine: Machine) -> str:

@@ -76,7 +76,7 @@ class Disk:
     size_bytes: int
     model: str
     vendor: str
-    serial: str  # the unit serial number as udev has it (ID_SERIAL_SHORT); "" if it has none
+    serial: str  # the unit serial number (udev's ID_SCSI_SERIAL or ID_SERIAL_SHORT, else sysfs); "" if it has none
     wwn: str  # "0x5000c500a1b2c3d4"; "" if it has none
     by_path: str  # udev's ID_PATH, "pci-0000:01:00.0-scsi-0:2:0:0"; "" if unknown
     transport: str  # "sata", "sas", "usb", "nvme", "virtio", "scsi", "mmc", … or "" if unknown

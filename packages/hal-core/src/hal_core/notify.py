@@ -30,4 +30,8 @@ def notify(state: str) -> bool:
 
 def watchdog_seconds() -> float:
     """How often the service manager expects "WATCHDOG=1", in seconds; 0 if it does not (sd_watchdog_enabled(3))."""
-    return int(os.environ.get("WATCHDOG_USEC", "0")) / 1_000_000
+    meant_for = os.environ.get("WATCHDOG_PID", "")
+    if meant_for and meant_for != str(os.getpid()):
+        return 0.0  # for a parent of ours that has passed its environment on
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    return int(microseconds) / 1_000_000 if microseconds.isdecimal() else 0.0

@@ -56,7 +56,7 @@ def record(path: str, root: str = "/", anonymous: bool = False) -> Recording:
 def collect(root: str = "/") -> Recording:
     """Everything that facts read of the machine at ``root``; raises as :func:`hal_core.facts.read` does."""
     tree = facts.open_tree(root)
-    machine = facts.read_tree(tree, is_live=root == "/")
+    machine = facts.read_tree(tree, facts.is_live(root))
     directories = tree.directories()
     files = dict(tree.files)
     if machine.unreadable:

@@ -98,12 +98,12 @@ async def _take_dump(run_dir: str, directory: str, limit_mib: int, keep: int) ->
 def _maintenance(options: argparse.Namespace) -> int:
     markers = Markers(paths.run_dir())
     if options.switch == "off":
-        if options.duration:
+        if options.duration is not None:
             raise UsageError("maintenance off takes no --for")
-        markers.clear_maintenance()
+        markers.set_maintenance(time.monotonic())
         print("maintenance mode is off: heartbeats count from now on")
         return 0
-    seconds = parse_duration(options.duration) if options.duration else math.inf
+    seconds = math.inf if options.duration is None else parse_duration(options.duration)
     markers.set_maintenance(time.monotonic() + seconds)
     print("maintenance mode is on" + (f" for {options.duration}" if options.duration else " until: maintenance off"))
     return 0

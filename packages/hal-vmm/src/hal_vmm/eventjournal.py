@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 from dataclasses import dataclass, replace
 
-# QEMU writes at its own offset, so a truncated file keeps its length as a hole: reading starts behind the hole.
+# Above this, what has been read is given back to the file system. It leaves a hole: reading starts behind it.
 TRIM_BYTES = 1 << 20
+KEPT_BYTES = 1 << 16  # of what has been read: the end of a run stays there for a manager that is restarted just then
+_LONGEST_LINE = 1 << 16  # no event is longer
 
 
 @dataclass(frozen=True)
@@ -86,14 +89,24 @@ class EventJournal:
                 break
             self._offset += len(chunk)
             *lines, self._rest = (self._rest + chunk).split(b"\n")
-            self._rest = self._rest[-(1 << 16) :]  # no event is longer: do not let a broken QEMU fill our memory
+            self._rest = self._rest[-_LONGEST_LINE:]  # do not let a broken QEMU fill our memory
             for line in lines:
                 self._take(line.strip(b"\0 \r"))
-        if status.st_blocks * 512 > TRIM_BYTES and not self._rest.strip(b"\0"):
-            os.ftruncate(fd, 0)
+        if status.st_blocks * 512 > TRIM_BYTES:
+            self._trim(fd)
+
+    def _trim(self, fd: int) -> None:
+        """Free what has been read, by a hole: truncating would lose what QEMU has written since our last read.
+
+        MADV_REMOVE punches it (madvise(2): any file system that has FALLOC_FL_PUNCH_HOLE; elsewhere the file grows).
+        """
+        length = (self._offset - KEPT_BYTES) // mmap.PAGESIZE * mmap.PAGESIZE
+        if length > 0:
+            with mmap.mmap(fd, length) as view, contextlib.suppress(OSError):
+                view.madvise(mmap.MADV_REMOVE)
 
     def _take(self, untrusted_line: bytes) -> None:
         try:
             self.history = self.history.and_then(json.loads(untrusted_line))
-        except ValueError:
+        except (ValueError, RecursionError):
             return  # half a line of a QEMU that was killed: it says nothing

@@ -37,7 +37,6 @@ _OUTCOMES = {
     "host-signal": Outcome.CRASH_RESTART,
     "host-ui": Outcome.CRASH_RESTART,
     "host-error": Outcome.CRASH_RESTART,
-    "subsystem-reset": Outcome.HOST_REBOOT,  # the guest's own platform reset
     WATCHDOG: Outcome.CRASH_RESTART,
     DIED: Outcome.CRASH_RESTART,
     NOT_STARTED: Outcome.CRASH_RESTART,
@@ -51,7 +50,8 @@ def outcome(reason: str, stop_wanted: bool = False) -> Outcome:
     """What HAL does about an ended run.
 
     A reason that this version does not know is treated as a crash: the product runs again, and crashes are counted, so
-    it cannot become a loop. Neither reboot nor power-off of a server is ever done on a guess.
+    it cannot become a loop. Neither reboot nor power-off of a server is ever done on a guess. Causes that QEMU
+    keeps to itself ("none", "snapshot-load", and "subsystem-reset", a partial reset) are such unknown ones.
 
     :param stop_wanted: `hal vmm stop` was called: the product ends, the host goes on.
     """

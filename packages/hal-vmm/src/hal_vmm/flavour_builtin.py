@@ -82,7 +82,7 @@ _EL_BINARY = "/usr/libexec/qemu-kvm"
 _UPSTREAM_BINARY = "/usr/bin/qemu-system-x86_64"
 
 FLAVOURS: dict[str, Flavour] = {
-    "debian12": _assumed("Debian 12", _UPSTREAM_BINARY, (7, 2, 0), _upstream(3, (7, 2), 288), cdrom=True),
+    "debian12": _assumed("Debian 12", _UPSTREAM_BINARY, (7, 2, 0), _upstream(5, (7, 2), 288), cdrom=True),
     "el9": _assumed(
         "EL9",
         _EL_BINARY,

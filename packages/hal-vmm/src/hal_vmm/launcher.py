@@ -12,6 +12,7 @@ second QEMU on the same disks, and anybody can tell at any moment whether the pr
 from __future__ import annotations
 
 import _socket
+import errno
 import fcntl
 import os
 import resource
@@ -27,17 +28,42 @@ if TYPE_CHECKING:
     from typing import Any
 
 PROGRAM = "hal-qemu-launch"
-VERSION = (
-    1  # of the plan's format; equals launchplan.VERSION, which costs an import of dataclasses (a test compares them)
-)
+# Of the plan's format. Equals launchplan.VERSION, which would cost an import of dataclasses; a test compares them.
+VERSION = 1
 LOCK_FD = 15  # just below launchplan.FIRST_FD
 
 # include/uapi/asm-generic/ioctls.h and include/uapi/linux/if_tun.h
 _TIOCEXCL = 0x540C
 _TIOCGEXCL = 0x80045440
 _TUNSETIFF = 0x400454CA
+_PTS_MAJORS = range(136, 144)  # Documentation/admin-guide/devices.txt
 _IFF_TAP_NO_PI_VNET_HDR = 0x0002 | 0x1000 | 0x4000
 
+_PLAN = {  # key → type
+    "qemu": str,
+    "argv": list,
+    "user": str,
+    "groups": list,
+    "nodes": list,
+    "taps": list,
+    "listeners": list,
+    "journal": str,
+    "memlock": (int, type(None)),
+    "emulator_cpus": list,
+}
+_NODE = {
+    "fd": int,
+    "path": str,
+    "kind": str,
+    "mode": str,
+    "what": str,
+    "nonblock": bool,
+    "noctty": bool,
+    "otherwise": str,
+    "exclusive": bool,
+}
+_SCALARS = {"argv": str, "groups": str, "emulator_cpus": int}  # list → type of its items
+_OBJECTS = {"nodes": _NODE, "taps": {"fd": int, "name": str}, "listeners": {"fd": int, "path": str}}
 _IS_KIND = {"block": stat.S_ISBLK, "char": stat.S_ISCHR, "file": stat.S_ISREG}
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/", "TERM": "linux"}
 _LISTEN_BACKLOG = 4  # a second client of a QMP socket waits in line instead of being refused
@@ -69,8 +95,8 @@ def main(arguments: list[str]) -> int:
     for listener in plan["listeners"]:
         _place(_listen(listener["path"]), listener["fd"])
     _set_limits(plan["memlock"], plan["emulator_cpus"])
+    _tell_ready()  # while we still may: the socket need not be open to QEMU's user
     _drop_privileges(ids)
-    notify("READY=1")
     try:
         os.execve(plan["qemu"], plan["argv"], _ENVIRONMENT)
     except OSError as error:
@@ -93,25 +119,24 @@ def _read_plan(path: str) -> dict[str, Any]:
     if not isinstance(plan, dict) or plan.get("version") != VERSION:
         found = plan.get("version") if isinstance(plan, dict) else type(plan).__name__
         raise FileFormatError(f"launch plan {path} has version {found}; this launcher knows {VERSION}", hint)
-    missing = [
-        key
-        for key in (
-            "qemu",
-            "argv",
-            "user",
-            "groups",
-            "nodes",
-            "taps",
-            "listeners",
-            "journal",
-            "memlock",
-            "emulator_cpus",
-        )
-        if key not in plan
-    ]
-    if missing:
-        raise FileFormatError(f"launch plan {path} lacks {', '.join(missing)}", hint)
+    wrong = _wrong(plan, _PLAN) or _wrong_items(plan)
+    if wrong:
+        raise FileFormatError(f"launch plan {path} is damaged: {', '.join(wrong)} missing or wrong", hint)
     return plan
+
+
+def _wrong(value: object, shape: dict[str, Any]) -> list[str]:
+    """The keys that a JSON object lacks, or that hold something of another type."""
+    if not isinstance(value, dict):
+        return list(shape)
+    return [key for key, types in shape.items() if not isinstance(value.get(key, ...), types)]
+
+
+def _wrong_items(plan: dict[str, Any]) -> list[str]:
+    wrong = [key for key, kind in _SCALARS.items() if not all(isinstance(item, kind) for item in plan[key])]
+    for key, shape in _OBJECTS.items():
+        wrong += [f"{key}[{index}].{name}" for index, item in enumerate(plan[key]) for name in _wrong(item, shape)]
+    return wrong
 
 
 def _close_inherited() -> None:
@@ -191,13 +216,17 @@ def _open_checked(node: dict[str, Any]) -> int:
     flags = os.O_RDWR if node["mode"] == "rw" else os.O_RDONLY
     # Always non-blocking at first: opening a serial port without carrier, or an empty drive, must not hang.
     flags |= os.O_NONBLOCK | os.O_CLOEXEC | (os.O_NOCTTY if node["noctty"] else 0)
+    # On a block device O_EXCL is a claim, as mounting it is one (open(2)): whoever comes second is refused.
+    flags |= os.O_EXCL if node["exclusive"] else 0
     try:
         fd = os.open(path, flags)
     except OSError as error:
-        raise HostError(
-            f"cannot open {what}: {path}: {error.strerror}", "plan for the hardware that is there: hal-vmm apply"
-        ) from None
-    if not _IS_KIND[node["kind"]](os.fstat(fd).st_mode):
+        hint = "plan for the hardware that is there: hal-vmm apply"
+        if node["exclusive"] and error.errno == errno.EBUSY:
+            hint = "this host uses it, as a file system, in a RAID or for LVM? see: lsblk"
+        raise HostError(f"cannot open {what}: {path}: {error.strerror}", hint) from None
+    is_kind = _IS_KIND.get(node["kind"])
+    if is_kind is None or not is_kind(os.fstat(fd).st_mode):
         os.close(fd)
         raise HostError(f"cannot use {what}: {path} is not a {node['kind']} device or file")
     if node["noctty"]:
@@ -223,7 +252,8 @@ def _claim_serial(fd: int, path: str, what: str) -> None:
             f"{what}: {path} is busy: {holder or 'another program has locked it'}",
             "free it (a serial-getty on it? systemctl mask it), then: hal vmm stop; hal vmm start",
         )
-    fcntl.ioctl(fd, _TIOCEXCL)
+    if os.major(os.fstat(fd).st_rdev) not in _PTS_MAJORS:  # a pseudo-terminal would stay locked when QEMU has gone
+        fcntl.ioctl(fd, _TIOCEXCL)
 
 
 def _controlled_by(device: int) -> str:
@@ -278,7 +308,10 @@ def _place(fd: int, target: int) -> None:
 
 def _set_limits(memlock: int | None, emulator_cpus: list[int]) -> None:
     if memlock is not None:
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, (memlock, memlock))
+        try:
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (memlock, memlock))
+        except ValueError as error:  # "not allowed to raise maximum limit", and not an OSError
+            raise HostError(f"cannot let QEMU lock {memlock} bytes of memory: {error}", "run as root") from None
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core of QEMU would be the product's whole memory
@@ -287,6 +320,14 @@ def _set_limits(memlock: int | None, emulator_cpus: list[int]) -> None:
             os.sched_setaffinity(0, emulator_cpus)
         except OSError as error:
             sys.stderr.write(f"<4>{PROGRAM}: QEMU's own threads are not pinned to {emulator_cpus}: {error.strerror}\n")
+
+
+def _tell_ready() -> None:
+    """The product's start does not depend on whether anybody is still there to hear of it."""
+    try:
+        notify("READY=1")
+    except OSError as error:
+        sys.stderr.write(f"<4>{PROGRAM}: nobody could be told that QEMU is ready: {error.strerror}\n")
 
 
 def _drop_privileges(ids: tuple[int, int, list[int]] | None) -> None:
@@ -302,8 +343,13 @@ def run() -> int:
     try:
         return main(sys.argv[1:])
     except HalError as error:
-        # <3> is the journal's priority "error" (sd-daemon(3)): there is no HAL command line to talk to here.
-        sys.stderr.write(
-            f"<3>{PROGRAM}: {error.message}\n" + (f"<3>{PROGRAM}: hint: {error.hint}\n" if error.hint else "")
-        )
+        _complain(error.message, error.hint)
         return error.exit_status
+    except OSError as error:  # one that nobody expected: it names its file, and a traceback would not help
+        _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error), "")
+        return 1
+
+
+def _complain(message: str, hint: str) -> None:
+    """<3> is the journal's priority "error" (sd-daemon(3)): there is no HAL command line to talk to here."""
+    sys.stderr.write(f"<3>{PROGRAM}: {message}\n" + (f"<3>{PROGRAM}: hint: {hint}\n" if hint else ""))

@@ -4,7 +4,8 @@
 file under ``<run>/vmm/``  meaning
 =========================  ================================================================================
 ``stopped``                `hal vmm stop`: the QEMU with this process id ends on purpose; nothing is started
-``maintenance``            maintenance mode, until that monotonic second, or for ever
+``maintenance``            maintenance mode, until that monotonic second, or for ever; one that is over stays, because
+                           heartbeats are counted from its end
 ``rescue``                 too many crashes; the text says what happened. `hal vmm start` removes it
 =========================  ================================================================================
 
@@ -46,14 +47,11 @@ class Markers:
         text = self._read("stopped")
         if text is None:
             return False
-        return pid is None or not text.isdigit() or int(text) == pid
+        return pid is None or not text.isdecimal() or int(text) == pid
 
     def set_maintenance(self, until: float) -> None:
-        """:param until: monotonic seconds; infinity for no end."""
+        """:param until: monotonic seconds; infinity for no end; now, to end it: heartbeats count anew from then on."""
         atomic.write(self._path("maintenance"), f"{until}\n")
-
-    def clear_maintenance(self) -> None:
-        atomic.remove(self._path("maintenance"))
 
     def maintenance_until(self) -> Optional[float]:
         """Monotonic seconds, infinity, or None. An unreadable marker counts: somebody wanted the product left alone."""
@@ -61,9 +59,10 @@ class Markers:
         if text is None:
             return None
         try:
-            return float(text)
+            until = float(text)
         except ValueError:
             return math.inf
+        return math.inf if math.isnan(until) else until
 
     def set_rescue(self, text: str) -> None:
         atomic.write(self._path("rescue"), text + "\n")

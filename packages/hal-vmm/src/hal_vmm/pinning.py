@@ -34,9 +34,10 @@ def _pin(pin: Pin, thread: int | None) -> dict[str, object]:
     actual: list[int] | None = None
     if thread is not None:
         try:
-            if os.sched_getaffinity(thread) != {pin.cpu}:
-                os.sched_setaffinity(thread, {pin.cpu})
             actual = sorted(os.sched_getaffinity(thread))
+            if actual != [pin.cpu]:
+                os.sched_setaffinity(thread, {pin.cpu})
+                actual = sorted(os.sched_getaffinity(thread))
         except OSError as error:
             logger.warning("vCPU %d is not pinned to cpu %d: %s", pin.vcpu, pin.cpu, error.strerror)
     return {"vcpu": pin.vcpu, "cpu": pin.cpu, "actual": actual}

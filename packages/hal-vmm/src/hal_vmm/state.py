@@ -83,5 +83,17 @@ def save(run_dir: str, text: str) -> None:
 
 
 def _from_json(saved: dict[str, Any]) -> State:
-    known = {entry.name for entry in fields(State)}
-    return State(**{key: value for key, value in saved.items() if key in known})
+    """:raise TypeError: a value of another type than ours."""
+    default = State()
+    known = {entry.name: saved[entry.name] for entry in fields(State) if entry.name in saved}
+    for name, value in known.items():
+        if not _fits(value, getattr(default, name)):
+            raise TypeError(f"{name} = {value!r}")
+    return State(**known)
+
+
+def _fits(value: object, default: object) -> bool:
+    """Whether a saved value is of the default's type; where the default is None it is a number."""
+    if default is None:
+        return value is None or isinstance(value, (int, float))
+    return isinstance(value, (int, float) if isinstance(default, float) else type(default))

@@ -28,6 +28,25 @@ examples:
 """
 NOT_RUNNING = 3
 
+_NUMBER = (int, float)
+_NONE = type(None)
+# What is read from the state file: see hal_vmm.state, whose import would cost more than all of this.
+_TYPES: dict[str, Any] = {
+    "manager_pid": int,
+    "qemu_pid": (int, _NONE),
+    "state": str,
+    "why": str,
+    "qmp": str,
+    "run_known": bool,
+    "started": _NUMBER,
+    "last_beat": (*_NUMBER, _NONE),
+    "beats": dict,
+    "missed": int,
+    "crashes": list,
+    "last_exit": dict,
+    "pinning": list,
+}
+
 
 def main(arguments: list[str]) -> int:
     if arguments in (["-h"], ["--help"]):
@@ -51,7 +70,8 @@ def collect(run_dir: str, now: float) -> dict[str, Any]:
     :param now: monotonic seconds.
     :raise FileFormatError: the state file is damaged.
     """
-    saved = _read(os.path.join(run_dir, "vmm", "state.json"))
+    path = os.path.join(run_dir, "vmm", "state.json")
+    saved = _read(path)
     plan = _read(os.path.join(run_dir, "plan.json"))
     maintenance = _maintenance(os.path.join(run_dir, "vmm", "maintenance"), now)
     if not saved:
@@ -62,6 +82,9 @@ def collect(run_dir: str, now: float) -> dict[str, Any]:
             "maintenance": maintenance,
             "held_back": plan.get("held_back", []),
         }
+    wrong = [key for key, types in _TYPES.items() if not isinstance(saved.get(key, ...), types)]
+    if wrong:
+        raise _damaged(path, f"{', '.join(wrong)} missing or wrong")
     manager = _is_there(saved["manager_pid"])
     qemu = bool(saved["qemu_pid"]) and _is_there(saved["qemu_pid"])
     why = saved["why"] if manager else "as last seen by the guest manager, which is not running now"
@@ -102,14 +125,14 @@ def render(status: dict[str, Any]) -> str:
 def _render_run(status: dict[str, Any]) -> list[tuple[str, str]]:
     uptime, last = status["uptime_seconds"], status["last_exit"]
     beats = ", ".join(f"{count} by {name}" for name, count in status["heartbeats"].items())
-    if beats:
+    if beats and status["last_heartbeat_seconds"] is not None:
         beats += f", the last {status['last_heartbeat_seconds']:.0f} s ago"
     missed = f", {status['missed']} missed" if status["missed"] else ""
     pins = status["pinning"]
-    loose = [pin["vcpu"] for pin in pins if pin["actual"] != [pin["cpu"]]]
+    loose = [pin.get("vcpu") for pin in pins if pin.get("actual") != [pin.get("cpu")]]
     pinned = f"{len(pins) - len(loose)} of {len(pins)} vCPUs on their cores" if pins else "no vCPU is pinned"
-    ended = f"{last['reason']} → {last['outcome']}, {last['time']}" if last else "none known"
-    if last and last["detail"]:
+    ended = f"{last.get('reason')} → {last.get('outcome')}, {last.get('time')}" if last else "none known"
+    if last.get("detail"):
         ended += f" ({last['detail']})"
     return [
         ("QEMU", f"pid {status['qemu_pid']}, {status['qmp']}" if status["qemu_pid"] else "not running"),
@@ -140,7 +163,7 @@ def _maintenance(path: str, now: float) -> str:
         return "on"
     if until <= now:
         return "off"
-    return "on" if until == float("inf") else f"on for another {_duration(until - now)}"
+    return "on" if not until < float("inf") else f"on for another {_duration(until - now)}"
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -151,8 +174,15 @@ def _read(path: str) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise FileFormatError(f"{path} is damaged: {error}", "the guest manager writes it anew") from None
-    return value if isinstance(value, dict) else {}
+        raise _damaged(path, str(error)) from None
+    if not isinstance(value, dict):
+        raise _damaged(path, "not a JSON object")
+    return value
+
+
+def _damaged(path: str, how: str) -> FileFormatError:
+    writer = "systemctl restart hal-vmm.service" if path.endswith("state.json") else "hal-vmm apply"
+    return FileFormatError(f"{path} is damaged: {how}", f"write it anew with: {writer}")
 
 
 def _is_there(pid: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import select
 import signal
@@ -19,6 +20,7 @@ from hal_vmm.qemuprocess import running_pid
 ASK_SECONDS = 5.0  # for the agent to take the request
 PRESS_EVERY = 10.0  # seconds: a product that boots loses a press of the power button, so it is pressed again
 QUIT_SECONDS = 5.0
+RETRY_SECONDS = 1.0  # between two attempts to get hold of QEMU's socket
 
 EPILOG = """\
 The product is asked through its guest agent, then by the ACPI power button, then it is ended by force; hal.toml(5),
@@ -61,25 +63,51 @@ def end(run_dir: str, pid: int, deadlines: StopConfig, force: bool) -> str:
 
     :raise HostError: not even SIGKILL ended it: it hangs in the kernel.
     """
-    pidfd = os.pidfd_open(pid)
+    how = "it ended by itself"
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return how
     try:
         try:
-            with Once(os.path.join(run_dir, "qmp", "cli")) as qmp:
+            patience = 0.0 if force else deadlines.agent + deadlines.acpi
+            with _connect(os.path.join(run_dir, "qmp", "cli"), pidfd, patience) as qmp:
                 how = "by force" if force else _ask(run_dir, qmp, deadlines)
                 qmp.execute("quit")
-        except QmpDisconnected:
-            how = "it ended by itself"
+        except QmpDisconnected as error:
+            _say(f"QEMU has gone: {error.message}")
         except QmpTimeout as error:
             _say(f"QEMU does not answer, killing it: {error.message}")
             how = "killed, QEMU did not answer"
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            _kill(pidfd)
         if not _ended(pidfd, QUIT_SECONDS):
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            how = "killed, QEMU did not quit"
+            _kill(pidfd)
             if not _ended(pidfd, QUIT_SECONDS):
                 raise HostError(f"QEMU, pid {pid}, does not end", "it waits in the kernel, for a disk? see: dmesg")
         return how
     finally:
         os.close(pidfd)
+
+
+def _connect(path: str, pidfd: int, patience: float) -> Once:
+    """QEMU's socket serves one client: another command there is waited for, since it does not mean that QEMU hangs.
+
+    :raise QmpTimeout: not even after ``patience`` seconds.
+    """
+    until = time.monotonic() + patience
+    told = False
+    while True:
+        try:
+            return Once(path)
+        except QmpTimeout as error:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise
+            if not told:
+                _say(f"waiting up to {left:.0f} s: {error.message}")
+                told = True
+            _ended(pidfd, min(RETRY_SECONDS, left))  # or until QEMU ends: then the next attempt says so
 
 
 def _ask(run_dir: str, qmp: Once, deadlines: StopConfig) -> str:
@@ -120,6 +148,11 @@ def _ended(pidfd: int, seconds: float) -> bool:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(seconds * 1000))
+
+
+def _kill(pidfd: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
 
 def _say(text: str) -> None:

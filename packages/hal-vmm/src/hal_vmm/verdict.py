@@ -6,7 +6,7 @@ same way: heartbeats are counted from its end, so that a product leaving mainten
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Optional
 
@@ -46,7 +46,7 @@ class Health:
     verdict: Verdict
     missed: int = 0  # heartbeats, since they count
     why: str = ""  # for people: the excuse, if any
-    look_again: Optional[float] = None  # seconds until the verdict may change with no signal changing
+    look_again: Optional[float] = None  # seconds until the verdict may change with no signal changing; None: never
 
 
 def judge(signals: Signals, config: HeartbeatConfig, hung_after: float) -> Health:
@@ -55,7 +55,14 @@ def judge(signals: Signals, config: HeartbeatConfig, hung_after: float) -> Healt
     if silence >= hung_after and not signals.dumping:
         return Health(Verdict.HUNG, why=f"no answer for {silence:.0f} s")
     if silence >= QMP_DEADLINE:
-        return Health(Verdict.UNRESPONSIVE, why=f"no answer for {silence:.0f} s", look_again=hung_after - silence)
+        left = None if signals.dumping else hung_after - silence
+        return Health(Verdict.UNRESPONSIVE, why=f"no answer for {silence:.0f} s", look_again=left)
+    health = _judge_product(signals, config)
+    overdue = (QMP_DEADLINE if signals.dumping else min(QMP_DEADLINE, hung_after)) - silence
+    return replace(health, look_again=overdue if health.look_again is None else min(overdue, health.look_again))
+
+
+def _judge_product(signals: Signals, config: HeartbeatConfig) -> Health:
     if signals.status != "running":
         return Health(Verdict.EXCUSED, why=f"not running: {signals.status or 'unknown'}")
     if signals.panicked:
@@ -79,9 +86,13 @@ def _judge_beats(signals: Signals, config: HeartbeatConfig) -> Health:
         signals.started if signals.last_beat is None else signals.last_beat,
         signals.started if signals.maintenance_until is None else signals.maintenance_until,
     )
-    if signals.now < grace_end and signals.now - counted_from >= config.interval:
+    quiet = max(0.0, signals.now - counted_from)
+    if signals.now < grace_end:
+        if quiet < config.interval:
+            return Health(Verdict.ALIVE, look_again=config.interval - quiet)
         return Health(Verdict.EXCUSED, why="boot grace", look_again=grace_end - signals.now)
-    since = signals.now - max(counted_from, min(grace_end, signals.now))
+    # A heartbeat is missed when it is half an interval late: the product's clock and ours are not in step.
+    since = max(0.0, min(quiet, signals.now - grace_end) - config.interval / 2)
     missed = int(since // config.interval)
     next_look = config.interval - since % config.interval
     if missed >= config.missed:

@@ -28,6 +28,7 @@ from hal_core.facts import (
 from hal_core.facts.tree import DirectoryStore, Store, Tree
 from hal_core.machine import Machine
 
+_WANTED = "--root takes a recorded machine: a tar file or a directory"
 UNREADABLE = "/hal/unreadable"  # where a recording keeps the names of files that could not be read
 
 
@@ -39,13 +40,18 @@ def read(root: str = "/") -> Machine:
     :raise HostError: there is nothing at ``root``, or it cannot be read.
     :raise FileFormatError: not a recorded machine, or a damaged one.
     """
-    return read_tree(open_tree(root), is_live=root == "/")
+    return read_tree(open_tree(root), is_live(root))
 
 
-def read_tree(tree: Tree, is_live: bool = False) -> Machine:
+def is_live(root: str) -> bool:
+    """True if ``root`` is the root directory of this server, and no recording."""
+    return os.path.realpath(root) == "/"
+
+
+def read_tree(tree: Tree, live_host: bool = False) -> Machine:
     """The machine whose files these are.
 
-    :param is_live: they are this server's own, so that /dev/kvm may be looked for.
+    :param live_host: they are this server's own, so that /dev/kvm may be looked for.
     """
     return Machine(
         cpu=cpu.read(tree),
@@ -59,23 +65,23 @@ def read_tree(tree: Tree, is_live: bool = False) -> Machine:
         pci=pci.read(tree),
         dmi=dmi.read(tree),
         firmware=firmware.read(tree),
-        kvm=live.has_kvm() if is_live else None,
+        kvm=live.has_kvm() if live_host else None,
         unreadable=tuple(sorted({*tree.text(UNREADABLE).splitlines(), *tree.unreadable})),
     )
 
 
 def open_tree(root: str) -> Tree:
     """The files at ``root``; raises as :func:`read` does."""
-    if root == "/":
+    if is_live(root):
         return Tree(DirectoryStore("/"), live.permanent_addresses())
     try:
         if os.path.isdir(root):
             return Tree(_inside(root, DirectoryStore(root)))
+        if os.path.exists(root) and not os.path.isfile(root):
+            raise FileFormatError(f"{root}: neither a directory nor a plain file", _WANTED)
         return Tree(_inside(root, archive.read(root)))
     except OSError as error:
-        raise HostError(
-            f"{root}: {error.strerror or error}", "--root takes a recorded machine: a tar file or a directory"
-        ) from error
+        raise HostError(f"{root}: {error.strerror or error}", _WANTED) from error
 
 
 def _inside(root: str, store: Store) -> Store:

@@ -62,8 +62,8 @@ def read(tree: Tree) -> Cpu:
 def _present(tree: Tree, listed: Iterable[int]) -> list[int]:
     """The CPUs that exist. ``offline`` cannot be asked: old kernels list every number up to NR_CPUS in it."""
     directories = {int(name[3:]) for name in tree.names(ROOT, "cpu") if re.fullmatch("cpu[0-9]{1,6}", name)}
-    present = cpuids.in_list(tree, f"{ROOT}/present")
-    return sorted(directories.union(present) or listed)
+    lists = (*cpuids.in_list(tree, f"{ROOT}/present"), *cpuids.in_list(tree, f"{ROOT}/online"))
+    return sorted(directories.union(lists) or listed)
 
 
 def _online(tree: Tree, every: list[int], listed: Iterable[int]) -> frozenset[int]:

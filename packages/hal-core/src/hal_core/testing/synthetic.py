@@ -26,7 +26,7 @@ from hal_core.machine import (
 )
 from hal_core.testing.sysfs import layout, write_tree
 
-__all__ = ["DMI", "disk", "disk_name", "layout", "machine", "nic", "usb_device", "usb_key", "write_tree"]
+__all__ = ["DMI", "GIB", "disk", "disk_name", "layout", "machine", "nic", "usb_device", "usb_key", "write_tree"]
 
 GIB = 1 << 30
 

@@ -1,0 +1,43 @@
+#!/bin/busybox sh
+# The demo's product: a small appliance that says what hardware it sees, beats, and waits for commands on its console.
+/bin/busybox --install -s /bin
+export PATH=/bin:/usr/sbin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/virtio-ports
+while read -r module; do insmod "/lib/modules/$module" || true; done </etc/modules
+for port in /sys/class/virtio-ports/*; do
+    [ -e "$port/name" ] && ln -s "../${port##*/}" "/dev/virtio-ports/$(cat "$port/name")"
+done
+
+dmi() { cat "/sys/class/dmi/id/$1" 2>/dev/null; }
+echo "PRODUCT up after $(cut -d' ' -f1 /proc/uptime) s"
+echo "PRODUCT sees $(grep -c ^processor /proc/cpuinfo) CPU(s), $(($(sed -n 's/MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo) / 1024)) MiB," \
+    "$(dmi sys_vendor) $(dmi product_name)"
+for nic in /sys/class/net/*; do
+    [ -e "$nic/device" ] && echo "PRODUCT sees NIC ${nic##*/} $(cat "$nic/address")"
+done
+for disk in /sys/block/sd*; do
+    [ -e "$disk" ] && echo "PRODUCT sees disk ${disk##*/}"
+done
+
+cat >/bin/hang <<'HANG'
+#!/bin/sh
+# A real livelock: real-time loops on every CPU leave nothing for anybody else.
+echo -1 >/proc/sys/kernel/sched_rt_runtime_us
+n=$(grep -c ^processor /proc/cpuinfo)
+while [ "$n" -gt 0 ]; do chrt -f 99 sh -c 'while :; do :; done' & n=$((n - 1)); done
+wait
+HANG
+printf '#!/bin/sh\necho c >/proc/sysrq-trigger\n' >/bin/crash
+chmod +x /bin/hang /bin/crash
+
+if [ -e /dev/virtio-ports/hal.heartbeat.0 ]; then
+    (n=0; while :; do n=$((n + 1)); echo "hal-beat $n"; sleep 1; done >/dev/virtio-ports/hal.heartbeat.0) &
+fi
+if [ -e /dev/virtio-ports/org.qemu.guest_agent.0 ]; then
+    qemu-ga -m virtio-serial -p /dev/virtio-ports/org.qemu.guest_agent.0 -t /run >/dev/null 2>&1 &
+fi
+echo "PRODUCT ready: commands are hang, crash, reboot -f, poweroff -f"
+exec setsid cttyhack sh
