@@ -277,15 +277,14 @@ def main() -> int:
     cache, keep = Path(sys.argv[1]), "--keep" in sys.argv[2:]
     begun = time.monotonic()
     print("==> this very machine, and what a product would see of it", flush=True)
-    subprocess.run(["hal", "vmm", "plan"], check=True)
+    if subprocess.run(["hal", "vmm", "plan"], check=False).returncode:
+        raise DemoError("this machine cannot be planned for; the line above says why")
     print("\n==> a small product OS from this distribution's kernel and busybox", flush=True)
     product = productos.build(cache / "product", productos.Say())
     print(f"    {product.initrd.stat().st_size >> 10} KiB initrd, kernel {product.kernel.stat().st_size >> 20} MiB")
-    print(
-        "    The demo keeps its hands off this machine: no disk, no network, 768 MiB of memory; host actions are announced."
-    )
+    print("    The demo keeps its hands off this machine: no disk, no network; host actions are only announced.")
     with tempfile.TemporaryDirectory(prefix="hal-demo-") as directory:
-        os.chmod(directory, 0o755)  # QEMU runs as another user
+        Path(directory).chmod(0o711)  # QEMU, another user, passes through to its event journal
         demo = Demo(Path(directory), product, Console())
         try:
             results = run_steps(demo)

@@ -10,12 +10,13 @@ import lzma
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 INIT = Path(__file__).with_name("product-init.sh")
 
-# In loading order is not needed: depmod's modules.dep tells it.
+# In any order: depmod's modules.dep tells what each one needs.
 MODULES = (
     "virtio_pci",
     "virtio_console",
@@ -39,7 +40,7 @@ class ProductOs:
     initrd: Path
 
 
-def build(cache: Path, say: "Say") -> ProductOs:
+def build(cache: Path, say: Say) -> ProductOs:
     """The product OS, from the cache if nothing has changed.
 
     :param say: told what takes time.
@@ -178,10 +179,11 @@ def _module_order(tree: Path) -> list[Path]:
         by_name[Path(path).name.split(".ko")[0].replace("_", "-")] = path
     order: list[str] = []
     for wanted in MODULES:
-        path = by_name.get(wanted.replace("_", "-"))
-        for each in [*reversed(needs[path]), path] if path else []:
-            if each not in order:
-                order.append(each)
+        name = wanted.replace("_", "-")
+        if name not in by_name:
+            continue  # built into this kernel
+        path = by_name[name]
+        order += [each for each in [*reversed(needs[path]), path] if each not in order]
     return [version / path for path in order]
 
 
@@ -196,15 +198,15 @@ def _copy_module(path: Path, root: Path) -> str:
     return name
 
 
-def _only(*candidates: object) -> Path:
+def _only(*candidates: Iterable[Path]) -> Path:
+    """The first file that is there, of several places where distributions put it."""
     for paths in candidates:
-        for path in sorted(paths):  # type: ignore[call-overload]  # globs
-            found: Path = path
-            return found
+        for path in sorted(paths):
+            return path
     raise BuildError("a package lacks a file that it has always had; was the download cut short?")
 
 
-def _run(*command: str, cwd: "Path | None" = None) -> str:
+def _run(*command: str, cwd: Path | None = None) -> str:
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]

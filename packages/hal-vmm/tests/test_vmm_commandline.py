@@ -26,8 +26,9 @@ from hal_vmm import apply_command, flavour_builtin, options, probe
 from hal_vmm.commandline import Site, compile_plan
 from hal_vmm.config import BootConfig, DevicesConfig, MemoryConfig, VmmConfig
 from hal_vmm.flavour import Flavour
+from hal_vmm.guestplan import GuestPlan
 from hal_vmm.launchplan import FIRST_FD, LaunchPlan
-from hal_vmm.plan import GuestPlan, plan
+from hal_vmm.plan import plan
 
 DEBIAN, EL9 = flavour_builtin.FLAVOURS["debian12"], flavour_builtin.FLAVOURS["el9"]
 DVD = Optical("sr0", "DVD-ROM DV28", "TEAC", "D1", "pci-0000:00:1f.2-ata-1", "ata")

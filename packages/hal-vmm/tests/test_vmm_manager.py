@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ limit = 4
 
 
 @pytest.fixture
-def tiny(tmp_path: Path):
+def tiny(tmp_path: Path) -> Iterator[Product]:
     with product(tmp_path / "hal", QUICK) as one:
         yield one
 

@@ -15,8 +15,9 @@ from hal_core.machine import Machine
 from hal_core.testing import synthetic
 from hal_vmm import flavour_builtin, pinned, slots
 from hal_vmm.config import VmmConfig
+from hal_vmm.guestplan import Kvm
 from hal_vmm.pinned import Pinned
-from hal_vmm.plan import Kvm, plan
+from hal_vmm.plan import plan
 from hal_vmm.slots import Device, Entry
 
 DEBIAN, EL9, EL10 = (flavour_builtin.FLAVOURS[name] for name in ("debian12", "el9", "el10"))

@@ -12,7 +12,8 @@ from hal_core.testing import synthetic
 from hal_vmm import flavour_builtin, show
 from hal_vmm.config import BootConfig, CpuConfig, VmmConfig
 from hal_vmm.flavour import MachineType
-from hal_vmm.plan import Kvm, plan
+from hal_vmm.guestplan import Kvm
+from hal_vmm.plan import plan
 
 DEBIAN, EL10 = flavour_builtin.FLAVOURS["debian12"], flavour_builtin.FLAVOURS["el10"]
 

@@ -15,8 +15,8 @@ from hal_core.errors import ConfigError, FileFormatError, HostError, UsageError
 from hal_core.testing import synthetic, sysfs
 from hal_vmm import apply_command, flavour_builtin, inputs, pinned, plan_command, preflight_command, probe
 from hal_vmm.config import BootConfig, DevicesConfig, VmmConfig
+from hal_vmm.guestplan import Kvm
 from hal_vmm.inputs import Inputs
-from hal_vmm.plan import Kvm
 
 DEBIAN = flavour_builtin.FLAVOURS["debian12"]
 

@@ -14,8 +14,8 @@ from hal_core.machine import Dmi, Machine, Optical, SerialPort
 from hal_core.testing import synthetic
 from hal_vmm import flavour_builtin, smbios
 from hal_vmm.config import DevicesConfig, HeartbeatConfig, VmmConfig
+from hal_vmm.guestplan import GuestPlan
 from hal_vmm.pinned import Pinned
-from hal_vmm.plan import GuestPlan
 from hal_vmm.plan import plan as make_plan
 
 DEBIAN, EL9 = flavour_builtin.FLAVOURS["debian12"], flavour_builtin.FLAVOURS["el9"]

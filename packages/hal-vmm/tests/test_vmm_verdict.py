@@ -55,7 +55,7 @@ def silent_for(seconds: float, **others: object) -> Signals:
         (90, Verdict.MISSING, 1),
         (329.75, Verdict.MISSING, 4),
         (330, Verdict.DEAD, 5),
-        (80_000, Verdict.DEAD, 1333),
+        (80_000, Verdict.DEAD, 1332),
     ],
 )
 def test_a_beat_is_missed_when_it_is_half_an_interval_late(seconds: float, expected: Verdict, missed: int) -> None:

@@ -16,9 +16,9 @@ from hal_core import atomic, paths
 from hal_core.errors import ConfigError, HostError
 from hal_vmm import arguments, commandline, hostmemory, inputs, pinned
 from hal_vmm.commandline import Site
+from hal_vmm.guestplan import GuestPlan
 from hal_vmm.inputs import Inputs
 from hal_vmm.launchplan import LaunchPlan
-from hal_vmm.plan import GuestPlan
 
 USAGE = """\
 usage: hal-vmm apply [--json] [--repin]

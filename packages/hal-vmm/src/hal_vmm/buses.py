@@ -7,9 +7,9 @@ from typing import Optional
 from hal_vmm import slots
 from hal_vmm.diskplan import DiskPlan, OpticalPlan
 from hal_vmm.flavour import Flavour
+from hal_vmm.guestplan import GuestPlan
 from hal_vmm.nicplan import NicPlan
 from hal_vmm.options import Options, keyval
-from hal_vmm.plan import GuestPlan
 
 # DVD drives are tried after every disk.
 _FIRST_DVD_BOOTINDEX = 1000

@@ -15,9 +15,9 @@ from hal_core.errors import HostError
 from hal_vmm import buses, slots
 from hal_vmm.deviceplan import AGENT
 from hal_vmm.flavour import Flavour
+from hal_vmm.guestplan import GuestPlan
 from hal_vmm.launchplan import VERSION, LaunchPlan
 from hal_vmm.options import Options, keyval
-from hal_vmm.plan import GuestPlan
 from hal_vmm.smbios import Smbios
 
 #: One QMP socket each: a QMP socket serves one client at a time.

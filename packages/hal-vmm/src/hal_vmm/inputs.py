@@ -15,8 +15,8 @@ from hal_vmm import cpumodel, flavour_builtin, kvmcheck, pinned, probe
 from hal_vmm import plan as planning
 from hal_vmm.config import VmmConfig
 from hal_vmm.flavour import Flavour
+from hal_vmm.guestplan import GuestPlan, Kvm
 from hal_vmm.pinned import Pinned
-from hal_vmm.plan import GuestPlan, Kvm
 
 
 @dataclass(frozen=True)

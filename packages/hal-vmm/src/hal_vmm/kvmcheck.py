@@ -17,7 +17,7 @@ from typing import Optional
 
 from hal_core import atomic, paths
 from hal_vmm.flavour import Flavour
-from hal_vmm.plan import Kvm
+from hal_vmm.guestplan import Kvm
 
 DEADLINE_S = 2.0  # about 0.2 s on real hardware, nearly all of it the BIOS
 

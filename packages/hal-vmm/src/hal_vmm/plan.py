@@ -5,92 +5,19 @@ Composed of one small plan for each kind of hardware; see those modules for the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Optional
 
 from hal_core.errors import ConfigError, HostError
 from hal_core.machine import Machine
 from hal_vmm import cpumodel, cpuplan, deviceplan, diskplan, memoryplan, nicplan, numaplan, smbios
 from hal_vmm.config import VmmConfig
-from hal_vmm.cpuplan import Topology
-from hal_vmm.deviceplan import Channel, SerialPlan
-from hal_vmm.diskplan import DiskPlan, OpticalPlan
 from hal_vmm.era import ERAS, Era
 from hal_vmm.flavour import Flavour, MachineType
-from hal_vmm.held import HeldBack
-from hal_vmm.launchplan import Pin
-from hal_vmm.memoryplan import MemoryPlan
-from hal_vmm.nicplan import NicPlan
-from hal_vmm.numaplan import GuestNode
+from hal_vmm.guestplan import BootFrom, CpuPlan, GuestPlan, Kvm
 from hal_vmm.pinned import REPIN, Pinned
-from hal_vmm.smbios import Smbios
 
-
-@dataclass(frozen=True)
-class Kvm:
-    """What is known of KVM on the server, beyond what the facts say: :mod:`hal_vmm.kvmcheck` finds it out."""
-
-    works: bool
-    reason: str = ""  # why it does not
-    model: str = ""  # the CPU model that a guest really ran with; "" if that was not tried
-
-
-@dataclass(frozen=True)
-class BootFrom:
-    """A kernel that is booted directly; all empty: the product boots from its disks."""
-
-    kernel: str = ""
-    initrd: str = ""
-    append: str = ""
-
-
-@dataclass(frozen=True)
-class CpuPlan:
-    model: str
-    model_reason: str  # why not "host"; "" if it is
-    topology: Topology
-    pinning: tuple[Pin, ...]
-    emulator: tuple[int, ...]  # host CPUs for QEMU's other threads
-    nodes: tuple[GuestNode, ...]  # () without NUMA
-    x2apic: bool  # needs interrupt remapping, since its APIC ids do not end at 254
-
-
-@dataclass(frozen=True)
-class GuestPlan:
-    """Everything about the guest but how one particular QEMU spells it: :mod:`hal_vmm.commandline` does that."""
-
-    era: str
-    machine: str  # machine type with its version
-    accel: str  # "kvm" or "tcg"
-    accel_reason: str
-    cpu: CpuPlan
-    memory: MemoryPlan
-    disks: tuple[DiskPlan, ...]
-    optical: tuple[OpticalPlan, ...]
-    nics: tuple[NicPlan, ...]
-    serial: tuple[SerialPlan, ...]
-    channels: tuple[Channel, ...]
-    usb: tuple[str, ...]
-    watchdog: str
-    rng: bool
-    pvpanic: bool
-    smbios: Smbios
-    boot: BootFrom
-    user: str
-    held_back: tuple[HeldBack, ...]
-    notes: tuple[str, ...]
-    pinned: Pinned  # to be kept for the next time
-
-    @property
-    def profile(self) -> Era:
-        return ERAS[self.era]
-
-    def to_json(self) -> dict[str, Any]:
-        """For people and scripts; stable keys."""
-        from hal_vmm.planjson import to_json  # only where it is wanted
-
-        return to_json(self)
+_NOTHING_KNOWN = Pinned("", "", "", {})
+_FIRMWARE_NOTE = ("this server starts by UEFI; the product sees a PC BIOS and boots in that way",)
 
 
 def plan(
@@ -114,32 +41,19 @@ def plan(
     accel, accel_reason, notes = _accelerator(machine, config, flavour, kvm)
     cpu, placement = _cpu(machine, config, era, flavour, machine_type, accel, pinned, kvm)
     memory = memoryplan.plan(machine, config.memory, len(cpu.pinning), cpu.nodes)
-    slots: Mapping[str, Any] = pinned.slots if pinned else {}
     first_time = pinned is None
-    disks = diskplan.plan(
-        machine.disks,
-        machine.optical,
-        config.devices,
-        era,
-        flavour,
-        (slots.get("disk", ()), slots.get("optical", ())),
-        first_time,
-    )
-    nics = nicplan.plan(machine.nics, config.devices, era, slots.get("nic", ()), first_time)
+    known = (pinned or _NOTHING_KNOWN).of
+    before = known("disk"), known("optical")
+    disks = diskplan.plan(machine.disks, machine.optical, config.devices, era, flavour, before, first_time)
+    nics = nicplan.plan(machine.nics, config.devices, era, known("nic"), first_time)
     devices = deviceplan.plan(machine.serial, config, era, flavour)
     identity = smbios.plan(machine.dmi, machine.unreadable)
     notes += placement.notes + memory.notes + disks.notes + nics.notes + devices.notes + identity.notes
-    if machine.firmware == "uefi":
-        notes += ("this server starts by UEFI; the product sees a PC BIOS and boots in that way",)
-    model = config.devices.ide_nic if era.family == "pc" else era.nic_model
-    keep = Pinned(
-        era=era.name,
-        machine=machine_type.name,
-        # A model that only emulation has is no decision about the product: the next start under KVM makes it.
-        cpu_model=pinned.cpu_model if pinned and accel == "tcg" else cpu.model,
-        slots={"disk": disks.entries, "optical": disks.optical_entries, "nic": nics.entries},
-        devices=_types_in_use(era, model, devices),
-    )
+    notes += _FIRMWARE_NOTE if machine.firmware == "uefi" else ()
+    # A model that only emulation has is no decision about the product: the next start under KVM makes it.
+    model = pinned.cpu_model if pinned and accel == "tcg" else cpu.model
+    slots = {"disk": disks.entries, "optical": disks.optical_entries, "nic": nics.entries}
+    keep = Pinned(era.name, machine_type.name, model, slots, _types_in_use(era, config, devices))
     return GuestPlan(
         era=era.name,
         machine=machine_type.name,
@@ -256,7 +170,8 @@ def _cpu(
     return cpu, placement
 
 
-def _types_in_use(era: Era, nic_model: str, devices: deviceplan.Devices) -> tuple[str, ...]:
+def _types_in_use(era: Era, config: VmmConfig, devices: deviceplan.Devices) -> tuple[str, ...]:
+    nic_model = config.devices.ide_nic if era.family == "pc" else era.nic_model
     types = {device for device in era.device_types() if device != era.nic_model} | {nic_model}
     if devices.watchdog:
         types.add(devices.watchdog)

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hal_vmm.plan import CpuPlan, GuestPlan
+    from hal_vmm.guestplan import CpuPlan, GuestPlan
 
 
 def to_json(plan: GuestPlan) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hal_core import table
 from hal_core.machine import Disk, Machine
 from hal_vmm.flavour import Flavour
-from hal_vmm.plan import GuestPlan
+from hal_vmm.guestplan import GuestPlan
 
 Row = tuple[str, str, str]
 
