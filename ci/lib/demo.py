@@ -37,7 +37,7 @@ user = "{user}"
 guest_mib = 768
 
 [vmm.devices]
-keep_disks = {disks}
+keep_disks = ["*"]
 serial = ["{port}"]
 nic_backend = "unplugged"
 
@@ -84,12 +84,10 @@ class Demo:
             "HAL_CONFIG_DIR": str(base / "etc"),
             "HAL_DEFAULTS_DIR": str(base / "usr"),
         }
-        disks = [disk["name"] for disk in json.loads(self._hal("facts", "--json"))["disks"]]
         (base / "etc").mkdir()
         (base / "etc" / "hal.toml").write_text(
             CONFIG.format(
                 user="nobody" if os.getuid() == 0 else "",
-                disks=json.dumps(disks),
                 port=console.port,
                 kernel=product.kernel,
                 initrd=product.initrd,

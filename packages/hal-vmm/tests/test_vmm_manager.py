@@ -203,8 +203,7 @@ def test_a_dump_of_the_living_product_leaves_it_alive(tiny: Product) -> None:
 
 def test_qemu_that_refuses_its_plan_is_a_crash_with_its_words(tiny: Product) -> None:
     first = tiny.wait_beating()
-    image = tiny.run_dir.parent / "disk.img"
-    tiny.write_plan(tinyguest.launch_plan(tiny.run_dir, image, extra=("-device", "no-such-device")))
+    tiny.write_plan(tinyguest.launch_plan(tiny.run_dir, tiny.image, extra=("-device", "no-such-device")))
     os.kill(first, signal.SIGKILL)
     tiny.wait(lambda: tiny.status["last_exit"].get("reason") == "not-started", "QEMU does not start")
     assert "no-such-device" in str(tiny.status["last_exit"]["detail"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import shutil
 import socket
 import sys
@@ -15,6 +16,7 @@ from hal_core.errors import HostError
 logger = logging.getLogger(__name__)
 
 UNIT = "hal-qemu.service"
+_PRIORITY = re.compile("^<[0-7]>")  # sd-daemon(3); nobody but us reads it here
 READY_SECONDS = 30.0  # opening devices takes milliseconds; a disk that must spin up first may take its time
 
 
@@ -54,8 +56,9 @@ class ChildStarter:
 
     def last_words(self) -> str:
         with open(self._log, encoding="utf-8", errors="replace") as file:
-            lines = [line.strip() for line in file if line.strip()]
-        return lines[-1] if lines else ""
+            lines = [_PRIORITY.sub("", line.strip()) for line in file if line.strip()]
+        said = [line for line in lines if ": hint: " not in line]
+        return said[-1] if said else ""
 
     def _spawn(self, notify_socket: str) -> int:
         launcher = find_command("hal-qemu-launch")
@@ -116,7 +119,7 @@ async def apply_plan() -> None:
 
     :raise HostError: it failed; the message is its own.
     """
-    await _run(find_command("hal-vmm"), "apply", "--quiet", hint="try: hal-vmm apply")
+    await _run(find_command("hal-vmm"), "apply", hint="try: hal-vmm apply")
 
 
 def find_command(name: str) -> str:
@@ -136,7 +139,10 @@ def find_command(name: str) -> str:
 
 async def _run(*command: str, hint: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
     )
     _, errors = await process.communicate()
     if process.returncode:

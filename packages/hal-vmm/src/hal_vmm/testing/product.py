@@ -30,7 +30,7 @@ class Product:
     :param base: an empty directory. :param config: the text of hal.toml's ``[vmm]`` tables.
     """
 
-    def __init__(self, base: Path, config: str, plan: Optional[Callable[[Path, Path], LaunchPlan]] = None) -> None:
+    def __init__(self, base: Path, config: str) -> None:
         self.run_dir = base / "run"
         self.state_dir = base / "state"
         self.log_path = base / "manager.log"
@@ -44,9 +44,8 @@ class Product:
         (base / "etc").mkdir()
         (base / "etc" / "hal.toml").write_text(config)
         self.run_dir.mkdir()
-        image = base / "disk.img"
-        tinyguest.write_image(image)
-        self.write_plan((plan or tinyguest.launch_plan)(self.run_dir, image))
+        self.image = base / "disk.img"
+        tinyguest.write_image(self.image)
         self._manager: Optional[subprocess.Popen[bytes]] = None
 
     def write_plan(self, plan: LaunchPlan) -> None:
@@ -143,6 +142,7 @@ def product(base: Path, config: str = "") -> Iterator[Product]:
     """A product whose manager runs; ended at the end."""
     base.mkdir(exist_ok=True)
     one = Product(base, config)
+    one.write_plan(tinyguest.launch_plan(one.run_dir, one.image))
     try:
         one.start_manager()
         yield one

@@ -1,13 +1,13 @@
 """A product in one boot sector: real QEMU, real BIOS, real reboot, power-off and panic, in a tenth of a second.
 
-It writes ``hal-beat 1`` to COM2 about nine times a second, and obeys single letters on COM1:
+It writes ``hal-beat 1`` to COM2 (or another port) about nine times a second, and obeys single letters on COM1:
 
 =====  ============================================================================================================
 ``r``  reboots (keyboard controller, port 0x64)
 ``p``  powers off (ACPI PM1a control of q35, port 0x604, S5)
 ``c``  crashes: tells the pvpanic device (port 0x505; QEMU's docs/specs/pvpanic)
 ``h``  hangs: interrupts off, halted
-``g``  floods COM2 with garbage, for ever
+``g``  floods the heartbeat port with garbage, for ever
 =====  ============================================================================================================
 """
 
@@ -20,6 +20,7 @@ from typing import Union
 from hal_vmm.launchplan import FIRST_FD, VERSION, LaunchPlan, Listener, Node, Pin
 
 IMAGE_BYTES = 1 << 20  # SeaBIOS boots from nothing smaller
+COM2, COM4 = 0x2F8, 0x2E8
 _ORIGIN = 0x7C00
 
 # bytes stand for themselves; a (jump opcode, label) for a short jump; a str for a label.
@@ -29,13 +30,13 @@ _JMP, _JZ, _JNZ = b"\xeb", b"\x74", b"\x75"
 _PROGRAM: list[_Code] = [
     b"\x31\xc0\x8e\xd8\xfb",  # xor ax,ax; mov ds,ax; sti
     "beat",
-    b"\xbeTX",  # mov si, text (filled in by boot_sector)
+    b"\xbeTX",  # mov si,text (TX, SS and PP are filled in by boot_sector)
     "next",
-    b"\xba\xfd\x02\xec\xa8\x20",  # mov dx,0x2fd; in al,dx; test al,0x20 (transmitter empty, 16550 LSR)
+    b"\xbaSS\xec\xa8\x20",  # mov dx,beat port + 5; in al,dx; test al,0x20 (transmitter empty, 16550 LSR)
     (_JZ, "next"),
     b"\xac\x84\xc0",  # lodsb; test al,al
     (_JZ, "rest"),
-    b"\xba\xf8\x02\xee",  # mov dx,0x2f8; out dx,al
+    b"\xbaPP\xee",  # mov dx,beat port; out dx,al
     (_JMP, "next"),
     "rest",
     b"\x8b\x1e\x6c\x04\x83\xc3\x02",  # mov bx,[0x46c]; add bx,2 (BIOS ticks, 55 ms each)
@@ -70,15 +71,18 @@ _PROGRAM: list[_Code] = [
     b"\xfa\xf4",  # cli; hlt
     (_JMP, "hang"),
     "flood",
-    b"\xba\xf8\x02\xb0X\xee",  # mov dx,0x2f8; mov al,'X'; out dx,al
+    b"\xbaPP\xb0X\xee",  # mov dx,beat port; mov al,'X'; out dx,al
     (_JMP, "flood"),
     "text",
     b"hal-beat 1\n\0",
 ]
 
 
-def boot_sector() -> bytes:
-    """The 512 bytes."""
+def boot_sector(beat_port: int = COM2) -> bytes:
+    """The 512 bytes.
+
+    :param beat_port: I/O address of the serial port that heartbeats go to.
+    """
     offsets: dict[str, int] = {}
     position = 0
     for item in _PROGRAM:
@@ -92,12 +96,13 @@ def boot_sector() -> bytes:
             code += item[0] + (offsets[item[1]] - len(code) - 2).to_bytes(1, "little", signed=True)
         elif isinstance(item, bytes):
             code += item
-    code = code.replace(b"\xbeTX", b"\xbe" + (_ORIGIN + offsets["text"]).to_bytes(2, "little"))
+    for blank, number in ((b"\xbeTX", _ORIGIN + offsets["text"]), (b"\xbaSS", beat_port + 5), (b"\xbaPP", beat_port)):
+        code = code.replace(blank, blank[:1] + number.to_bytes(2, "little"))
     return code.ljust(510, b"\0") + b"\x55\xaa"
 
 
-def write_image(path: Path) -> None:
-    path.write_bytes(boot_sector().ljust(IMAGE_BYTES, b"\0"))
+def write_image(path: Path, beat_port: int = COM2) -> None:
+    path.write_bytes(boot_sector(beat_port).ljust(IMAGE_BYTES, b"\0"))
 
 
 def find_qemu() -> str:
