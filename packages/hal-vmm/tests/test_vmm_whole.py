@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pty
+import pwd
 import signal
+import tempfile
 import tty
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,3 +100,37 @@ def test_stop_presses_the_power_button_of_a_product_without_agent_and_then_uses_
     assert "by force" in stopped.stdout  # a boot sector knows no ACPI
     assert "power button" in stopped.stderr
     whole.wait_state("stopped")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can drop privileges; ci/test runs as root in CI")
+def test_qemu_runs_with_no_privilege_at_all(port: tuple[int, str]) -> None:
+    with tempfile.TemporaryDirectory(prefix="hal-test-") as directory:
+        base = Path(directory)
+        base.chmod(0o711)  # pytest's own directories are closed to QEMU's user
+        product = Product(base, CONFIG.format(image=base / "disk.img", port=port[1]).replace('""', '"nobody"'))
+        try:
+            tinyguest.write_image(product.image, tinyguest.COM4)
+            product.image.chmod(0o600)
+            product.start_manager()
+            pid = product.wait_beating()
+            lines = (line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+            process = {key: value.split() for key, value in lines}
+            nobody = str(pwd.getpwnam("nobody").pw_uid)
+            assert process["Uid"] == [nobody] * 4
+            assert "0" not in process["Gid"]
+            assert process["Groups"] == []
+            assert all(int(process[key][0], 16) == 0 for key in ("CapPrm", "CapEff", "CapInh", "CapAmb"))
+            assert process["NoNewPrivs"] == ["1"]
+            assert process["Seccomp"] == ["2"]
+            sockets = (product.run_dir / "qmp").iterdir()
+            assert all(path.stat().st_mode & 0o077 == 0 and path.stat().st_uid == 0 for path in sockets)
+        finally:
+            product.close()
+
+
+def test_a_damaged_launch_plan_is_one_line_and_is_planned_anew(whole: Product) -> None:
+    (whole.run_dir / "qemu.json").write_text('{"version": 1, "qemu": "/usr/b')
+    whole.start_manager()
+    whole.wait(lambda: whole.status.get("last_exit"), "the first start fails")
+    assert "damaged" in whole.log
+    whole.wait_beating()

@@ -13,7 +13,6 @@ import os
 import time
 from typing import Optional
 
-from hal_core import atomic
 from hal_core.errors import HalError
 from hal_core.notify import notify
 from hal_vmm import crashpolicy, dump, exitreason, pinning, state
@@ -23,6 +22,7 @@ from hal_vmm.describe import describe, rescue_text
 from hal_vmm.exitreason import Outcome
 from hal_vmm.heartbeat import AgentTransport, LineTransport, Transport
 from hal_vmm.host import Host
+from hal_vmm.lastexit import LastExit
 from hal_vmm.launchplan import Pin
 from hal_vmm.markers import Markers
 from hal_vmm.starter import Starter, apply_plan
@@ -43,6 +43,7 @@ class Manager:
     def __init__(self, run_dir: str, state_dir: str, config: VmmConfig, starter: Starter, host: Host) -> None:
         self._run_dir = run_dir
         self._state_dir = os.path.join(state_dir, "vmm")
+        self._last_exit = LastExit(self._state_dir)
         self._config = config
         self._starter = starter
         self._host = host
@@ -59,7 +60,7 @@ class Manager:
         """Until :meth:`stop`. The product's QEMU is left as it is."""
         self._state.manager_pid = os.getpid()
         if not self._state.last_exit:
-            self._state.last_exit = self._read_last_exit()
+            self._state.last_exit = self._last_exit.read()
         notify("READY=1")
         while not self._stopping:
             self._watch.wake.clear()
@@ -94,6 +95,8 @@ class Manager:
         memory, pid = self._state, self._watch.pid
         if pid is None:
             self._end_beats()
+            if not memory.run_known:
+                memory.qemu_pid = None  # the number may come again
             return
         if pid != memory.qemu_pid:
             now = time.monotonic()
@@ -101,8 +104,7 @@ class Manager:
             memory.started = now
             memory.last_beat, memory.beats, memory.missed = None, {}, 0
             memory.condemned, memory.dumped, memory.crash_kernel_since = "", False, None
-            memory.unclean = os.path.exists(self._dirty_flag)
-            atomic.write(self._dirty_flag, "the product runs, or did when the power failed\n")
+            memory.unclean = self._last_exit.begin_run()
             if not self._markers.stopped(pid):
                 self._markers.clear_stopped()
         if not self._beats and memory.run_known:
@@ -179,7 +181,7 @@ class Manager:
         try:
             await self._do(step, sight)
             await self._ask_host()
-        except HalError as error:
+        except (HalError, OSError) as error:
             level = logging.DEBUG if step is Step.CONNECT else logging.ERROR
             logger.log(level, "%s: %s", step.value, error)
             await self._pause(TICK)
@@ -208,7 +210,8 @@ class Manager:
             await self._starter.start()
         except HalError as error:
             logger.error("the product cannot be started: %s", error)
-            self._note_exit(exitreason.NOT_STARTED, Outcome.CRASH_RESTART, 0.0, str(error))
+            outcome = Outcome.CRASH_RESTART.value
+            self._state.last_exit = self._last_exit.note(exitreason.NOT_STARTED, outcome, 0.0, str(error))
             await self._count_crash(str(error))
 
     async def _plan_if_needed(self) -> None:
@@ -230,8 +233,14 @@ class Manager:
         self._state.pinning = pinning.apply(self._planned_pins(), threads)
 
     def _planned_pins(self) -> list[Pin]:
-        with open(os.path.join(self._run_dir, "qemu.json"), encoding="utf-8") as file:
-            return [Pin(entry["vcpu"], entry["cpu"]) for entry in json.load(file)["pinning"]]
+        """A product that is not pinned is slower; one that is never let go is no product."""
+        path = os.path.join(self._run_dir, "qemu.json")
+        try:
+            with open(path, encoding="utf-8") as file:
+                return [Pin(entry["vcpu"], entry["cpu"]) for entry in json.load(file)["pinning"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            logger.error("the vCPUs are not pinned: launch plan %s: %s", path, error)
+            return []
 
     def _condemn(self, reason: str) -> None:
         """Kill QEMU; why is on disk first."""
@@ -263,7 +272,7 @@ class Manager:
         memory = self._state
         decided = exitreason.outcome(reason, stop_wanted=self._markers.stopped(memory.qemu_pid))
         words = self._starter.last_words() if reason in (exitreason.DIED, exitreason.NOT_STARTED) else ""
-        self._note_exit(reason, decided, sight.now - memory.started, words)
+        memory.last_exit = self._last_exit.note(reason, decided.value, sight.now - memory.started, words)
         logger.warning("the product's run has ended: %s → %s", f"{reason}: {words}" if words else reason, decided.value)
         self._end_beats()
         memory.run_known = False
@@ -276,7 +285,7 @@ class Manager:
         else:
             await self._count_crash(f"{reason}: {words}" if words else reason)
         if exitreason.is_clean(reason):
-            atomic.remove(self._dirty_flag)
+            self._last_exit.end_run_cleanly()
         self._save()
         await self._watch.quit()
 
@@ -284,9 +293,9 @@ class Manager:
         """Once in this manager's life; a manager restarted half-way asks again, which does no harm."""
         ending = self._state.host_is_ending
         if ending and not self._host_asked:
-            self._host_asked = True
             why = f"the product has asked for {ending}"
             await (self._host.reboot(why) if ending == "reboot" else self._host.power_off(why))
+            self._host_asked = True
 
     async def _count_crash(self, why: str) -> None:
         now, memory, crash = time.monotonic(), self._state, self._config.crash
@@ -302,36 +311,6 @@ class Manager:
         await self._host.show(text)
 
     # --- what is remembered --------------------------------------------------------------------------------------
-
-    @property
-    def _dirty_flag(self) -> str:
-        return os.path.join(self._state_dir, "running")
-
-    @property
-    def _last_exit_path(self) -> str:
-        return os.path.join(self._state_dir, "last-exit.json")
-
-    def _note_exit(self, reason: str, decided: Outcome, uptime: float, words: str) -> None:
-        noted: dict[str, object] = {
-            "reason": reason,
-            "outcome": decided.value,
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "uptime_seconds": round(uptime, 1),
-            "detail": words,
-        }
-        atomic.write(self._last_exit_path, json.dumps(noted, indent=1) + "\n")
-        self._state.last_exit = noted
-
-    def _read_last_exit(self) -> dict[str, object]:
-        try:
-            with open(self._last_exit_path, encoding="utf-8") as file:
-                noted = json.load(file)
-        except FileNotFoundError:
-            return {}
-        except ValueError as error:
-            logger.warning("%s is damaged: %s", self._last_exit_path, error)
-            return {}
-        return noted if isinstance(noted, dict) else {}
 
     def _remember(self, sight: Sight, health: Health) -> None:
         memory = self._state
@@ -349,6 +328,10 @@ class Manager:
     def _save(self) -> None:
         """The state file, when there is anything new to say: the manager looks every second."""
         text = state.to_text(self._state)
-        if text != self._saved:
+        if text == self._saved:
+            return
+        self._saved = text
+        try:
             state.save(self._run_dir, text)
-            self._saved = text
+        except OSError as error:
+            logger.error("the state is not saved, hal vmm status will be wrong: %s", error)

@@ -44,10 +44,17 @@ def main(arguments: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--force", action="store_true", help="do not ask the product first")
+    parser.add_argument(
+        "--if-running",
+        action="store_true",
+        help="do nothing if it does not run (hal-qemu.service's ExecStop, which systemd also runs when QEMU has ended)",
+    )
     options = parser.parse_args(arguments)
     deadlines = config.load(VmmConfig, "vmm").stop
     run_dir = paths.run_dir()
     pid = running_pid(run_dir)
+    if pid is None and options.if_running:
+        return 0
     Markers(run_dir).set_stopped(pid)
     if pid is None:
         print("the product is not running; it will not be started until: hal vmm start")
