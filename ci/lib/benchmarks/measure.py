@@ -80,7 +80,7 @@ def progress(text: str) -> None:
     print(f"    … {text}", file=sys.stderr, flush=True)
 
 
-def run_seconds(argv: Sequence[str], environment: Mapping[str, str], accepted: Sequence[int] = (0,)) -> float:
+def run_seconds(argv: list[str], environment: Mapping[str, str], accepted: Sequence[int] = (0,)) -> float:
     """From a program's start to its end, in seconds; its output goes nowhere.
 
     :raise BenchError: it ended with a status that is not accepted.
@@ -100,6 +100,6 @@ def run_seconds(argv: Sequence[str], environment: Mapping[str, str], accepted: S
     return seconds
 
 
-def median_of(runs: int, argv: Sequence[str], environment: Mapping[str, str], accepted: Sequence[int] = (0,)) -> float:
+def median_of(runs: int, argv: list[str], environment: Mapping[str, str], accepted: Sequence[int] = (0,)) -> float:
     """The median of a few runs, for what takes a few milliseconds only: one round's figure."""
     return statistics.median(run_seconds(argv, environment, accepted) for _ in range(runs))

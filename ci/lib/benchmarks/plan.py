@@ -1,7 +1,7 @@
 """``ci/bench plan``: planning for a large server, and how that grows with the server's size.
 
-The servers are synthetic (:mod:`hal_core.testing.synthetic`), written out as the files that facts are read from. "Large"
-is 512 CPUs, 64 disks and 16 NICs; "half" is half of each. QEMU is not needed: the plan is made for a known one.
+The servers are synthetic (:mod:`hal_core.testing.synthetic`), written out as the files that facts are read from.
+"Large" is 512 CPUs, 64 disks and 16 NICs; "half" is half of each. QEMU is not needed: the plan is for a known one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Callable
 
 from benchmarks.measure import Row, Variant, interleave, median_of
-
 from hal_core import facts
 from hal_core.machine import Machine
 from hal_core.testing import synthetic
@@ -49,7 +48,7 @@ def measure(cache: Path, rounds: int) -> list[Row]:
 
 
 def machine(parts: int) -> Machine:
-    """The large server, or a half or quarter of it: CPUs are 4 packages × 64 cores × 2 threads."""
+    """The large server, or one of that many parts of it: CPUs are 4 packages × 64 cores × 2 threads."""
     return synthetic.machine(
         packages=4,
         cores=64 // parts,

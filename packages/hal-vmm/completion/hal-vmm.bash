@@ -15,7 +15,7 @@ _hal_vmm() {
     *:kvm-check:*) words="--json --cpu --help" ;;
     *:run:*) words="--announce --child --verbose --help" ;;
     *:status:*) words="--json --help" ;;
-    *:stop:*) words="--force --help" ;;
+    *:stop:*) words="--force --if-running --help" ;;
     2:maintenance:*) words="on off --help" ;;
     *:maintenance:*) words="--for --help" ;;
     *) words="--help" ;;

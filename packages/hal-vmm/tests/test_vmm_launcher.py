@@ -28,7 +28,7 @@ import pytest
 
 import hal_core
 import hal_vmm
-from hal_core.errors import HostError
+from hal_core.errors import FileFormatError, HostError
 from hal_vmm import launcher, launchplan
 from hal_vmm.launchplan import FIRST_FD, LaunchPlan, Listener, Node, Tap
 from hal_vmm.qemuprocess import lock_path, running_pid
@@ -344,7 +344,7 @@ def test_a_plan_cut_short_anywhere_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "qemu.json"
     for length in range(0, len(text), 7):
         path.write_text(text[:length])
-        with pytest.raises(launcher.FileFormatError, match="is damaged"):
+        with pytest.raises(FileFormatError, match="is damaged"):
             launcher._read_plan(str(path))
     path.write_text(text)
     assert launcher._read_plan(str(path))
@@ -369,7 +369,7 @@ def test_a_plan_cut_short_anywhere_is_damaged(tmp_path: Path) -> None:
 def test_a_plan_with_a_wrong_value_says_which(tmp_path: Path, key: str, value: object, wrong: str) -> None:
     path = tmp_path / "qemu.json"
     path.write_text(json.dumps({**write(tmp_path), key: value}))
-    with pytest.raises(launcher.FileFormatError) as raised:
+    with pytest.raises(FileFormatError) as raised:
         launcher._read_plan(str(path))
     assert f"is damaged: {wrong}" in raised.value.message
     assert raised.value.message.endswith(" missing or wrong")
@@ -381,7 +381,7 @@ def test_a_plan_that_lacks_a_key_says_which(tmp_path: Path, key: str) -> None:
     content = write(tmp_path)
     del content[key]
     path.write_text(json.dumps(content))
-    with pytest.raises(launcher.FileFormatError, match=f"is damaged: {key} missing or wrong"):
+    with pytest.raises(FileFormatError, match=f"is damaged: {key} missing or wrong"):
         launcher._read_plan(str(path))
 
 
@@ -468,14 +468,24 @@ def serial(path: str, otherwise: str = "/dev/null") -> Node:
     return Node(16, path, "char", "rw", "serial port ttyS0", nonblock=True, noctty=True, otherwise=otherwise)
 
 
-def test_a_free_port_is_the_products_alone(tmp_path: Path, terminal: tuple[int, str]) -> None:
-    slave, path = terminal
+def test_a_free_port_becomes_the_products_and_nobodys_terminal(tmp_path: Path, terminal: tuple[int, str]) -> None:
+    _, path = terminal
     write(tmp_path, nodes=(serial(path),))
     with Launch(tmp_path) as launch:
         assert launch.report["fds"]["16"]["path"] == path
         assert launch.report["terminal"] == 0, "it has not become QEMU's controlling terminal"
-        assert fcntl.ioctl(slave, launcher._TIOCGEXCL, bytes(4)) != bytes(4)
         assert launch.end() == (0, "")
+    with Launch(tmp_path) as launch:
+        assert launch.report["fds"]["16"]["path"] == path, "the last QEMU has left no lock on a pseudo-terminal"
+
+
+def test_a_real_port_is_locked_against_others(terminal: tuple[int, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    slave, path = terminal
+    monkeypatch.setattr(launcher, "_PTS_MAJORS", ())  # let this one pass for real
+    node = dataclasses.asdict(serial(path))
+    os.close(launcher._open_checked(node))
+    assert fcntl.ioctl(slave, launcher._TIOCGEXCL, bytes(4)) != bytes(4)
+    fcntl.ioctl(slave, termios.TIOCNXCL)
 
 
 def test_a_missing_port_is_replaced_with_a_warning(tmp_path: Path) -> None:
@@ -511,7 +521,13 @@ def test_a_port_on_which_somebody_may_log_in_is_busy(tmp_path: Path, terminal: t
     """A session leader with this controlling terminal, as a getty is one."""
     _, path = terminal
     getty = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", f"import os, sys; os.open({path!r}, os.O_RDWR); print(); sys.stdin.read()"],
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            f"import os, sys; os.open({path!r}, os.O_RDWR); print(flush=True); sys.stdin.read()",
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Callable, Optional
 
 import pytest
 
+import hal_core
+import hal_vmm
 from hal_vmm.markers import Markers
+
+# Says whether it gets a SIGIO. A process of its own: the announcements last as long as it lives, and
+# would end pytest when it removes the directory.
+LISTENER = """
+import signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGIO})
+sys.path[:0] = sys.argv[2:]
+from hal_vmm.markers import Markers
+Markers(sys.argv[1]).announce()
+print("listening", flush=True)
+print("changed" if signal.sigtimedwait({signal.SIGIO}, 20) else "nothing", flush=True)
+"""
 
 
 @pytest.fixture
@@ -73,3 +91,30 @@ def test_the_rescue_text_is_kept_line_by_line(markers: Markers) -> None:
 def test_a_marker_survives_the_program_that_set_it(tmp_path: Path) -> None:
     Markers(str(tmp_path)).set_maintenance(77.5)
     assert Markers(str(tmp_path)).maintenance_until() == 77.5
+
+
+@pytest.mark.parametrize(
+    ("before", "change"),
+    [
+        (None, lambda markers: markers.set_stopped(4711)),
+        (4711, lambda markers: markers.set_stopped(4712)),
+        (4711, lambda markers: markers.clear_stopped()),
+    ],
+    ids=["comes", "changes", "goes"],
+)
+def test_a_marker_is_announced(tmp_path: Path, before: Optional[int], change: Callable[[Markers], None]) -> None:
+    markers = Markers(str(tmp_path))
+    if before:
+        markers.set_stopped(before)
+    path = [os.path.dirname(package.__path__[0]) for package in (hal_core, hal_vmm)]
+    listener = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", LISTENER, str(tmp_path), *path], stdout=subprocess.PIPE, encoding="utf-8"
+    )
+    try:
+        assert listener.stdout
+        assert listener.stdout.readline() == "listening\n"
+        change(markers)
+        assert listener.stdout.readline() == "changed\n"
+    finally:
+        listener.kill()
+        listener.communicate()

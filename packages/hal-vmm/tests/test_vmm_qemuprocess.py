@@ -85,6 +85,21 @@ def test_the_end_of_a_process_is_noticed_and_the_child_is_reaped() -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
+def test_the_end_is_waited_for_and_whoever_else_waits_is_told_too() -> None:
+    async def scenario() -> None:
+        process = Process(child())
+        told = asyncio.Event()
+        process.on_exit(told.set)
+        assert not await process.ended(0.01)
+        process.kill()
+        assert await process.ended(PATIENCE)
+        assert await process.ended(PATIENCE), "and again"
+        await asyncio.wait_for(told.wait(), PATIENCE)
+        process.close()
+
+    asyncio.run(scenario())
+
+
 def test_letting_go_of_a_living_process_leaves_it_alone() -> None:
     async def scenario() -> int:
         pid = child()

@@ -12,7 +12,7 @@ number that we chose ourselves.
 from __future__ import annotations
 
 import json
-import secrets
+import os
 import socket
 import time
 from typing import Any, Optional
@@ -37,7 +37,7 @@ class Conversation:
     def __init__(self, path: str) -> None:
         self.path = path
         self.synchronized = False
-        self._number = secrets.randbelow(1 << 31)
+        self._number = int.from_bytes(os.urandom(4), "big") >> 1  # not by secrets, whose imports are large
         self._received = 0
         self._untrusted = bytearray()
         self._answers: list[dict[str, Any]] = []

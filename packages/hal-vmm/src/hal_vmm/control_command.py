@@ -1,55 +1,72 @@
-"""``hal-vmm start``, ``reset``, ``dump`` and ``maintenance``: the small verbs that people use on a living product."""
+"""``hal-vmm start``, ``reset``, ``dump`` and ``maintenance``: the small verbs that people use on a living product.
+
+What only one of them needs is imported by it: a product that starts is waited for.
+"""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import math
 import os
-import re
+import sys
 import time
 
-from hal_core import config, paths
+from hal_core import paths
 from hal_core.errors import HostError, UsageError
-from hal_vmm.config import VmmConfig
+from hal_vmm import arguments
 from hal_vmm.markers import Markers
-from hal_vmm.qemuprocess import running_pid
 from hal_vmm.status import collect
+
+TYPE_CHECKING = False  # typing.TYPE_CHECKING, without importing typing
+if TYPE_CHECKING:
+    from typing import Any
 
 _UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 
+_USAGE = {
+    "start": """\
+usage: hal-vmm start
 
-def main(arguments: list[str]) -> int:
-    """Run the verb that ``arguments`` begins with."""
-    options = _parser().parse_args(arguments)
-    status: int = options.verb(options)
-    return status
+Start a product that was stopped, or is in the rescue state.
+""",
+    "reset": """\
+usage: hal-vmm reset
+
+Press the product's reset button: it starts anew, the host goes on.
+""",
+    "dump": """\
+usage: hal-vmm dump
+
+Write the running product's memory to a file; it is paused meanwhile.
+""",
+    "maintenance": """\
+usage: hal-vmm maintenance on [--for TIME]
+       hal-vmm maintenance off
+
+While maintenance mode is on, missing heartbeats are ignored. TIME is 90s, 30min, 2h or 1d; without it: until off.
+
+example: hal vmm maintenance on --for 2h
+""",
+}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="hal-vmm")
-    verbs = parser.add_subparsers(required=True)
-    start = verbs.add_parser("start", description="Start a product that was stopped, or is in the rescue state.")
-    start.set_defaults(verb=_start)
-    reset = verbs.add_parser("reset", description="Press the product's reset button: it starts anew, the host goes on.")
-    reset.set_defaults(verb=_reset)
-    dump = verbs.add_parser("dump", description="Write the running product's memory to a file; it is paused meanwhile.")
-    dump.set_defaults(verb=_dump)
-    maintenance = verbs.add_parser(
-        "maintenance",
-        description="While maintenance mode is on, missing heartbeats are ignored.",
-        epilog="example: hal vmm maintenance on --for 2h",
-    )
-    maintenance.add_argument("switch", choices=("on", "off"))
-    maintenance.add_argument("--for", dest="duration", metavar="TIME", help="90s, 30min, 2h, 1d; without it: until off")
-    maintenance.set_defaults(verb=_maintenance)
-    return parser
+def main(argv: list[str]) -> int:
+    """Run the verb that ``argv`` begins with.
+
+    :raise HalError: it cannot be done.
+    """
+    verb, rest = argv[0], argv[1:]
+    switch = rest.pop(0) if verb == "maintenance" and rest and rest[0] in ("on", "off") else ""
+    given = arguments.parse(verb, rest, (), ("--for",) if verb == "maintenance" else ())
+    if "help" in given:
+        sys.stdout.write(_USAGE[verb])
+        return 0
+    if verb == "maintenance":
+        return _maintenance(switch, given.get("for"))
+    return {"start": _start, "reset": _reset, "dump": _dump}[verb]()
 
 
-def _start(_: argparse.Namespace) -> int:
+def _start() -> int:
     run_dir = paths.run_dir()
-    _require_manager(run_dir)
-    if running_pid(run_dir):
+    if _require_manager(run_dir)["qemu_pid"]:
         print("the product is running already")
         return 0
     markers = Markers(run_dir)
@@ -59,7 +76,7 @@ def _start(_: argparse.Namespace) -> int:
     return 0
 
 
-def _reset(_: argparse.Namespace) -> int:
+def _reset() -> int:
     from hal_core.qmp_once import Once
 
     run_dir = paths.run_dir()
@@ -71,7 +88,12 @@ def _reset(_: argparse.Namespace) -> int:
     return 0
 
 
-def _dump(_: argparse.Namespace) -> int:
+def _dump() -> int:
+    import asyncio
+
+    from hal_core import config
+    from hal_vmm.config import VmmConfig
+
     run_dir = paths.run_dir()
     _require_qemu(run_dir)
     crash = config.load(VmmConfig, "vmm").crash
@@ -89,23 +111,25 @@ async def _take_dump(run_dir: str, directory: str, limit_mib: int, keep: int) ->
     session = Session(os.path.join(run_dir, "qmp", "cli"), "cli")
     await session.connect()
     try:
-        taken = await dump.take(session, directory, limit_mib, keep, deadline=math.inf)
+        taken = await dump.take(session, directory, limit_mib, keep, deadline=float("inf"))
     finally:
         await session.close()
     return taken.path, taken.bytes, taken.complete
 
 
-def _maintenance(options: argparse.Namespace) -> int:
+def _maintenance(switch: str, duration: str | None) -> int:
     markers = Markers(paths.run_dir())
-    if options.switch == "off":
-        if options.duration is not None:
+    if not switch:
+        raise UsageError("maintenance: on or off?", "see: hal-vmm maintenance --help")
+    if switch == "off":
+        if duration is not None:
             raise UsageError("maintenance off takes no --for")
         markers.set_maintenance(time.monotonic())
         print("maintenance mode is off: heartbeats count from now on")
         return 0
-    seconds = math.inf if options.duration is None else parse_duration(options.duration)
+    seconds = float("inf") if duration is None else parse_duration(duration)
     markers.set_maintenance(time.monotonic() + seconds)
-    print("maintenance mode is on" + (f" for {options.duration}" if options.duration else " until: maintenance off"))
+    print("maintenance mode is on" + (f" for {duration}" if duration else " until: maintenance off"))
     return 0
 
 
@@ -114,6 +138,8 @@ def parse_duration(text: str) -> float:
 
     :raise UsageError: something else.
     """
+    import re
+
     match = re.fullmatch(r"([0-9]{1,6}) ?(s|min|m|h|d)", text)
     if not match or int(match[1]) == 0:
         raise UsageError(f"--for {text}: not a time", "a number and a unit: 90s, 30min, 2h, 1d")
@@ -121,10 +147,15 @@ def parse_duration(text: str) -> float:
 
 
 def _require_qemu(run_dir: str) -> None:
+    from hal_vmm.qemuprocess import running_pid
+
     if running_pid(run_dir) is None:
         raise HostError("the product is not running", "see: hal vmm status")
 
 
-def _require_manager(run_dir: str) -> None:
-    if not collect(run_dir, time.monotonic())["manager"].startswith("running"):
+def _require_manager(run_dir: str) -> dict[str, Any]:
+    """The status, which has ``qemu_pid`` then."""
+    status = collect(run_dir, time.monotonic())
+    if not status["manager"].startswith("running"):
         raise HostError("the guest manager is not running", "start it with: systemctl start hal-vmm.service")
+    return status

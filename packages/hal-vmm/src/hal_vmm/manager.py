@@ -25,13 +25,13 @@ from hal_vmm.host import Host
 from hal_vmm.lastexit import LastExit
 from hal_vmm.launchplan import Pin
 from hal_vmm.markers import Markers
-from hal_vmm.starter import Starter, apply_plan
+from hal_vmm.starter import Starter
 from hal_vmm.verdict import Health, Signals, judge
 from hal_vmm.watch import Watch
 
 logger = logging.getLogger(__name__)
 
-TICK = 1.0  # seconds between two looks at most: markers are files, and nobody announces them
+TICK = 1.0  # seconds between two looks at most, should anything go unannounced
 
 
 class Manager:
@@ -80,6 +80,10 @@ class Manager:
     def stop(self) -> None:
         """Make :meth:`run` return soon (signal handler)."""
         self._stopping = True
+        self._watch.wake.set()
+
+    def look_again(self) -> None:
+        """Something has changed: do not wait for the next tick (signal handler)."""
         self._watch.wake.set()
 
     async def _pause(self, seconds: float) -> None:
@@ -220,7 +224,7 @@ class Manager:
         if planned and self._state.last_exit.get("reason") != exitreason.NOT_STARTED:
             return
         try:
-            await apply_plan()
+            await self._starter.plan()
         except HalError as error:
             if not planned:
                 raise

@@ -14,9 +14,9 @@ All are in a directory that ends with the boot: a host that boots runs the produ
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
-from typing import Optional
 
 from hal_core import atomic
 
@@ -25,24 +25,35 @@ class Markers:
     def __init__(self, run_dir: str) -> None:
         self._directory = os.path.join(run_dir, "vmm")
 
+    def announce(self) -> None:
+        """Have the kernel send this process SIGIO whenever a marker comes, changes or goes, for as long as it lives.
+
+        By F_NOTIFY (fcntl(2), "File and directory change notification"), the only such thing in the standard library.
+
+        :raise OSError: the kernel has it not, or not for this file system.
+        """
+        os.makedirs(self._directory, exist_ok=True)
+        fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # stays open: closing it ends it
+        fcntl.fcntl(fd, fcntl.F_NOTIFY, fcntl.DN_CREATE | fcntl.DN_DELETE | fcntl.DN_RENAME | fcntl.DN_MULTISHOT)
+
     def _path(self, name: str) -> str:
         return os.path.join(self._directory, name)
 
-    def _read(self, name: str) -> Optional[str]:
+    def _read(self, name: str) -> str | None:
         try:
             with open(self._path(name), encoding="utf-8", errors="replace") as file:
                 return file.read().strip()
         except FileNotFoundError:
             return None
 
-    def set_stopped(self, pid: Optional[int]) -> None:
+    def set_stopped(self, pid: int | None) -> None:
         """:param pid: the QEMU that is being stopped; None if there is none."""
         atomic.write(self._path("stopped"), f"{pid or 0}\n")
 
     def clear_stopped(self) -> None:
         atomic.remove(self._path("stopped"))
 
-    def stopped(self, pid: Optional[int]) -> bool:
+    def stopped(self, pid: int | None) -> bool:
         """Whether nothing may run. A marker for an earlier QEMU says nothing about a new one: somebody started that."""
         text = self._read("stopped")
         if text is None:
@@ -53,7 +64,7 @@ class Markers:
         """:param until: monotonic seconds; infinity for no end; now, to end it: heartbeats count anew from then on."""
         atomic.write(self._path("maintenance"), f"{until}\n")
 
-    def maintenance_until(self) -> Optional[float]:
+    def maintenance_until(self) -> float | None:
         """Monotonic seconds, infinity, or None. An unreadable marker counts: somebody wanted the product left alone."""
         text = self._read("maintenance")
         if text is None:
@@ -70,5 +81,5 @@ class Markers:
     def clear_rescue(self) -> None:
         atomic.remove(self._path("rescue"))
 
-    def rescue(self) -> Optional[str]:
+    def rescue(self) -> str | None:
         return self._read("rescue")

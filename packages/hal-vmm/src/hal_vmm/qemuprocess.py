@@ -48,6 +48,20 @@ class Process:
         """Call back, once or more, from the running event loop when the process has ended."""
         asyncio.get_running_loop().add_reader(self._fd, callback)
 
+    async def ended(self, seconds: float) -> bool:
+        """Whether the process has ended; waits for that as long as ``seconds``."""
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        fd = os.dup(self._fd)  # the loop has one callback for each descriptor, and on_exit's shall stay
+        loop.add_reader(fd, done.set)
+        try:
+            await asyncio.wait_for(done.wait(), seconds)
+        except asyncio.TimeoutError:
+            return False
+        finally:
+            loop.remove_reader(fd)
+            os.close(fd)
+        return True
+
     def kill(self) -> None:
         """SIGKILL: QEMU gets no say. A process that has ended meanwhile is fine."""
         with contextlib.suppress(ProcessLookupError):

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 
-from hal_core import config, log, paths
-from hal_vmm.config import VmmConfig
-from hal_vmm.host import AnnouncedHost, Host, RealHost
-from hal_vmm.manager import Manager
-from hal_vmm.starter import ChildStarter, Starter, UnitStarter
+from hal_core import no_tls
+from hal_core.errors import UsageError
 
 USAGE = """\
 usage: hal-vmm run [--announce] [--child] [--verbose]
@@ -36,21 +31,10 @@ def main(arguments: list[str]) -> int:
         return 0
     unknown = [argument for argument in arguments if argument not in _OPTIONS]
     if unknown:
-        from hal_core.errors import UsageError
-
         raise UsageError(f"run: unknown argument {unknown[0]}", "see: hal-vmm run --help")
-    log.setup("--verbose" in arguments)
+    no_tls.load()
+    from hal_vmm import resident  # only now: it imports asyncio
+
     child = "--child" in arguments or "INVOCATION_ID" not in os.environ
-    asyncio.run(_run("--announce" in arguments, child))
+    resident.run("--announce" in arguments, child, "--verbose" in arguments)
     return 0
-
-
-async def _run(announce: bool, child: bool) -> None:
-    run_dir = paths.run_dir()
-    host: Host = AnnouncedHost() if announce else RealHost()
-    starter: Starter = ChildStarter(run_dir) if child else UnitStarter()
-    manager = Manager(run_dir, paths.state_dir(), config.load(VmmConfig, "vmm"), starter, host)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, manager.stop)
-    await manager.run()

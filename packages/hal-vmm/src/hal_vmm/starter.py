@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import re
-import shutil
 import socket
 import sys
 from typing import Protocol
@@ -16,11 +15,20 @@ from hal_core.errors import HostError
 logger = logging.getLogger(__name__)
 
 UNIT = "hal-qemu.service"
+PLAN_UNIT = "hal-qemu-plan.service"
 _PRIORITY = re.compile("^<[0-7]>")  # sd-daemon(3); nobody but us reads it here
 READY_SECONDS = 30.0  # opening devices takes milliseconds; a disk that must spin up first may take its time
 
 
 class Starter(Protocol):
+    async def plan(self) -> None:
+        """Compile the plan anew, for the hardware that is there now: `hal-vmm apply`, as a process of its own.
+
+        It is not imported: the resident would carry the whole planner for the rest of its life.
+
+        :raise HostError: it failed; the message says why, or where to read it.
+        """
+
     async def start(self) -> None:
         """Return when the launcher has opened everything and is about to become QEMU.
 
@@ -32,7 +40,13 @@ class Starter(Protocol):
 
 
 class UnitStarter:
-    """hal-qemu.service: it is of Type=notify, so `systemctl start` returns when the launcher says that it is ready."""
+    """hal-qemu.service: it is of Type=notify, so `systemctl start` returns when the launcher says that it is ready.
+
+    Planning has a unit, too: it may do what the guest manager may not (huge pages, /dev/kvm).
+    """
+
+    async def plan(self) -> None:
+        await _run("systemctl", "restart", PLAN_UNIT, hint=f"see: journalctl -b -u {PLAN_UNIT}")
 
     async def start(self) -> None:
         await _run("systemctl", "start", UNIT, hint=self.last_words())
@@ -47,6 +61,9 @@ class ChildStarter:
     def __init__(self, run_dir: str) -> None:
         self._run_dir = run_dir
         self._log = os.path.join(run_dir, "qemu.log")
+
+    async def plan(self) -> None:
+        await _run(find_command("hal-vmm"), "apply", hint="try: hal-vmm apply")
 
     async def start(self) -> None:
         address = os.path.join(self._run_dir, "vmm", "ready.sock")
@@ -112,16 +129,6 @@ def _ready_socket(address: str) -> socket.socket:
     return ready
 
 
-async def apply_plan() -> None:
-    """Compile the plan anew, for the hardware that is there now: `hal-vmm apply`, as a process of its own.
-
-    It is not imported: the resident would carry the whole planner for the rest of its life.
-
-    :raise HostError: it failed; the message is its own.
-    """
-    await _run(find_command("hal-vmm"), "apply", hint="try: hal-vmm apply")
-
-
 def find_command(name: str) -> str:
     """One of HAL's own programs: beside the running one, in libexec, or on the path.
 
@@ -131,6 +138,8 @@ def find_command(name: str) -> str:
     for path in (beside, f"/usr/libexec/hal/{name}"):
         if os.access(path, os.X_OK):
             return path
+    import shutil  # never needed where HAL is installed, and its compression libraries would stay in memory for ever
+
     found = shutil.which(name)
     if not found:
         raise HostError(f"{name} is not installed", "reinstall hal-vmm")

@@ -12,6 +12,7 @@ import time
 
 from hal_core import config, guestagent, paths
 from hal_core.errors import HalError, HostError, QmpDisconnected, QmpTimeout
+from hal_core.notify import notify
 from hal_core.qmp_once import Once
 from hal_vmm.config import StopConfig, VmmConfig
 from hal_vmm.markers import Markers
@@ -60,6 +61,7 @@ def main(arguments: list[str]) -> int:
         print("the product is not running; it will not be started until: hal vmm start")
         return 0
     begun = time.monotonic()
+    _ask_for_time(deadlines)
     how = end(run_dir, pid, deadlines, options.force)
     print(f"the product has ended ({how}, {time.monotonic() - begun:.0f} s)")
     return 0
@@ -160,6 +162,18 @@ def _ended(pidfd: int, seconds: float) -> bool:
 def _kill(pidfd: int) -> None:
     with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+
+def _ask_for_time(deadlines: StopConfig) -> None:
+    """As hal-qemu.service's ExecStop=: hal.toml's deadlines count, not the unit's TimeoutStopSec= (sd_notify(3)).
+
+    Waiting for QEMU's socket may take as long as both deadlines together, and asking then takes them again.
+    """
+    seconds = 2 * (deadlines.agent + deadlines.acpi) + 30
+    try:
+        notify(f"EXTEND_TIMEOUT_USEC={seconds * 1_000_000}")
+    except OSError as error:
+        _say(f"the service manager could not be asked for {seconds} s: {error.strerror}")
 
 
 def _say(text: str) -> None:

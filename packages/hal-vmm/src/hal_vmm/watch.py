@@ -12,7 +12,7 @@ import os
 import time
 from typing import Optional
 
-from hal_core.errors import HalError, QmpTimeout
+from hal_core.errors import HalError, QmpDisconnected, QmpTimeout
 from hal_core.qmp import Session
 from hal_vmm.eventjournal import EventJournal
 from hal_vmm.qemuprocess import Process, running_pid
@@ -96,6 +96,10 @@ class Watch:
             return
         try:
             await self.session.execute("quit", deadline=QMP_DEADLINE)
+        except QmpDisconnected:
+            # It is quitting already, as `hal vmm stop` told it to: killed now, it would look like a failure.
+            if not await self.process.ended(QMP_DEADLINE):
+                self.process.kill()
         except HalError as error:
             logger.debug("quit: %s", error)
             self.process.kill()
