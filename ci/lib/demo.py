@@ -22,7 +22,7 @@ import productos
 from console import Console
 
 from hal_core import table
-from hal_vmm.qemuprocess import running_pid
+from hal_vmm.qemulock import running_pid
 from hal_vmm.status import collect
 
 PATIENCE = 90.0  # seconds for a step; each takes a few

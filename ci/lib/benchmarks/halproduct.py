@@ -19,7 +19,7 @@ from productos import ProductOs
 from benchmarks.measure import BenchError
 from benchmarks.watch import Lines, await_exit
 from hal_vmm.markers import Markers
-from hal_vmm.qemuprocess import running_pid
+from hal_vmm.qemulock import running_pid
 from hal_vmm.status import collect
 
 PATIENCE = 60.0  # seconds
@@ -55,7 +55,7 @@ def program(name: str) -> str:
 
 
 class HalProduct:
-    """:param base: an empty directory. :param run_dir: another one, in memory. :param user: whom QEMU runs as; "" is us."""
+    """:param base: an empty directory. :param run_dir: another one, in memory. :param user: QEMU's; "" is us."""
 
     def __init__(
         self, base: Path, run_dir: Path, product: ProductOs, port: str, user: str, extra: tuple[str, ...]

@@ -38,7 +38,10 @@ def installed() -> bool:
 
 
 class Libvirt:
-    """:param base: an empty directory. :param run_dir: another one, in memory. :param launch: HAL's launch plan, for the QEMU and the machine type."""
+    """:param base: an empty directory. :param run_dir: another one, in memory.
+
+    :param launch: HAL's launch plan, for the QEMU, the machine type and the sizes.
+    """
 
     def __init__(
         self,

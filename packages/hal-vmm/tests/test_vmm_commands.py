@@ -27,7 +27,7 @@ from hal_vmm import control_command, main, state, stop_command
 from hal_vmm.config import HeartbeatConfig, StopConfig
 from hal_vmm.control_command import parse_duration
 from hal_vmm.markers import Markers
-from hal_vmm.qemuprocess import lock_path
+from hal_vmm.qemulock import lock_path
 from hal_vmm.state import State
 from hal_vmm.verdict import Signals, Verdict, judge
 

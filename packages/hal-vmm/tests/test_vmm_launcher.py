@@ -31,7 +31,7 @@ import hal_vmm
 from hal_core.errors import FileFormatError, HostError
 from hal_vmm import launcher, launchplan
 from hal_vmm.launchplan import FIRST_FD, LaunchPlan, Listener, Node, Tap
-from hal_vmm.qemuprocess import lock_path, running_pid
+from hal_vmm.qemulock import lock_path, running_pid
 
 PATIENCE = 30.0  # seconds, on a busy machine
 NOBODY = "nobody"

@@ -1,4 +1,4 @@
-"""What hal-vmm gives to systemd: units, users, directories, settings; read by systemd's own tools, and run by systemd."""
+"""What hal-vmm gives to systemd: units, users, directories, settings; read by systemd's tools, and run by systemd."""
 
 from __future__ import annotations
 
@@ -180,7 +180,9 @@ def test_the_directories_are_made_with_their_modes(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
     (tmp_path / "etc/group").write_text("root:x:0:\n")
-    subprocess.run(["systemd-tmpfiles", f"--root={tmp_path}", "--create", PACKAGE / "tmpfiles/hal-vmm.conf"], check=True)
+    subprocess.run(
+        ["systemd-tmpfiles", f"--root={tmp_path}", "--create", PACKAGE / "tmpfiles/hal-vmm.conf"], check=True
+    )
     found = {
         str(path.relative_to(tmp_path)): oct(path.stat().st_mode & 0o7777)
         for top in ("run/hal", "var/lib/hal")
@@ -333,7 +335,7 @@ class TestUnderSystemd:
         assert server.show("hal-qemu-plan.service", "NRestarts") == "0"
 
     def test_a_reset_starts_the_product_anew_although_qemu_ends_with_status_0(self, server: SystemdHost) -> None:
-        """systemd runs ExecStop= then; that must not pass for `hal vmm stop`."""
+        """Systemd runs ExecStop= then; that must not pass for `hal vmm stop`."""
         server.run("systemctl", "start", "hal.target")
         pid = running(server)
         server.run("hal-vmm", "reset")

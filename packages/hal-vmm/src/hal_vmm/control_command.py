@@ -15,10 +15,6 @@ from hal_vmm import arguments
 from hal_vmm.markers import Markers
 from hal_vmm.status import collect
 
-TYPE_CHECKING = False  # typing.TYPE_CHECKING, without importing typing
-if TYPE_CHECKING:
-    from typing import Any
-
 _UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 
 _USAGE = {
@@ -66,7 +62,10 @@ def main(argv: list[str]) -> int:
 
 def _start() -> int:
     run_dir = paths.run_dir()
-    if _require_manager(run_dir)["qemu_pid"]:
+    from hal_vmm.qemulock import running_pid
+
+    _require_manager(run_dir)
+    if running_pid(run_dir):
         print("the product is running already")
         return 0
     markers = Markers(run_dir)
@@ -147,15 +146,12 @@ def parse_duration(text: str) -> float:
 
 
 def _require_qemu(run_dir: str) -> None:
-    from hal_vmm.qemuprocess import running_pid
+    from hal_vmm.qemulock import running_pid
 
     if running_pid(run_dir) is None:
         raise HostError("the product is not running", "see: hal vmm status")
 
 
-def _require_manager(run_dir: str) -> dict[str, Any]:
-    """The status, which has ``qemu_pid`` then."""
-    status = collect(run_dir, time.monotonic())
-    if not status["manager"].startswith("running"):
+def _require_manager(run_dir: str) -> None:
+    if not collect(run_dir, time.monotonic())["manager"].startswith("running"):
         raise HostError("the guest manager is not running", "start it with: systemctl start hal-vmm.service")
-    return status

@@ -19,6 +19,7 @@ _ENDED_STATUS = {
     "guest-panicked": exitreason.PANIC,
     "watchdog": exitreason.WATCHDOG,
     "internal-error": "host-error",
+    "shutdown": "unknown",  # the journal, which is asked first, should have told
 }
 
 

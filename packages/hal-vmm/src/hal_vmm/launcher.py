@@ -6,7 +6,7 @@ milliseconds. The process id stays the same: whoever started the launcher has st
 
 A lock on ``<run>/qemu.lock`` is held for as long as QEMU lives, and the file holds the process id. So there is never a
 second QEMU on the same disks, and anybody can tell at any moment whether the product's QEMU is there
-(:mod:`hal_vmm.qemuprocess`). It is an open file description lock: QEMU inherits it with the descriptor (fcntl(2)).
+(:mod:`hal_vmm.qemulock`). It is an open file description lock: QEMU inherits it with the descriptor (fcntl(2)).
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Manager:
         notify("READY=1")
         while not self._stopping:
             self._watch.wake.clear()
-            await self._watch.look()
+            await self._watch.look(self._state.qemu_pid if self._state.answered_once else None)
             self._follow_run()
             health, sight = self._see()
             step = next_step(sight)
@@ -116,12 +116,13 @@ class Manager:
 
     def _see(self) -> tuple[Health, Sight]:
         memory, watch, now = self._state, self._watch, time.monotonic()
-        history = watch.journal.history
+        # Read after QEMU's state was asked for: whatever brought it into that state is in the journal by now.
+        history = watch.journal.read()
         if history.crash_kernel and memory.crash_kernel_since is None:
             memory.crash_kernel_since = now
-        dumping = self._dump is not None or (
-            memory.crash_kernel_since is not None and now - memory.crash_kernel_since < self._config.crash.dump_grace
-        )
+        crash_kernel_until = None
+        if memory.crash_kernel_since is not None:
+            crash_kernel_until = memory.crash_kernel_since + self._config.crash.dump_grace
         signals = Signals(
             now=now,
             status=watch.status,
@@ -131,7 +132,8 @@ class Manager:
             last_beat=memory.last_beat,
             unclean=memory.unclean,
             maintenance_until=self._markers.maintenance_until(),
-            dumping=dumping,
+            dumping=self._dump is not None,
+            crash_kernel_until=crash_kernel_until,
             panicked=history.panicked,
         )
         health = judge(signals, self._config.heartbeat, self._config.crash.hung_after)

@@ -16,7 +16,7 @@ from hal_core.notify import notify
 from hal_core.qmp_once import Once
 from hal_vmm.config import StopConfig, VmmConfig
 from hal_vmm.markers import Markers
-from hal_vmm.qemuprocess import running_pid
+from hal_vmm.qemulock import running_pid
 
 ASK_SECONDS = 5.0  # for the agent to take the request
 PRESS_EVERY = 10.0  # seconds: a product that boots loses a press of the power button, so it is pressed again
@@ -108,7 +108,9 @@ def _connect(path: str, pidfd: int, patience: float) -> Once:
     told = False
     while True:
         try:
-            return Once(path)
+            qmp = Once(path)
+            qmp.deadline = max(qmp.deadline, patience)  # a QEMU that waits for a disk is late, not dead
+            return qmp
         except QmpTimeout as error:
             left = until - time.monotonic()
             if left <= 0:

@@ -6,6 +6,7 @@ same way: heartbeats are counted from its end, so that a product leaving mainten
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Optional
@@ -27,8 +28,9 @@ class Signals:
     last_beat: Optional[float]  # None: not one in this run
     unclean: bool  # the run before this one did not end cleanly: expect a file system check
     maintenance_until: Optional[float]  # None: no maintenance mode; infinity: until it is switched off
-    dumping: bool  # a memory dump is being written, by HAL or by the product's own crash kernel
+    dumping: bool  # HAL is writing a memory dump
     panicked: bool
+    crash_kernel_until: Optional[float] = None  # until then the product's own crash kernel may save its dump
 
 
 class Verdict(Enum):
@@ -52,14 +54,21 @@ class Health:
 def judge(signals: Signals, config: HeartbeatConfig, hung_after: float) -> Health:
     """The verdict. QEMU comes before the product: while QEMU does not answer, heartbeats cannot arrive."""
     silence = signals.now - signals.answered
-    if silence >= hung_after and not signals.dumping:
+    excuse_ends = -math.inf if signals.maintenance_until is None else signals.maintenance_until
+    excused = signals.dumping or signals.now < excuse_ends
+    condemned_in = math.inf if excused else hung_after - (signals.now - max(signals.answered, excuse_ends))
+    if condemned_in <= 0:
         return Health(Verdict.HUNG, why=f"no answer for {silence:.0f} s")
     if silence >= QMP_DEADLINE:
-        left = None if signals.dumping else hung_after - silence
-        return Health(Verdict.UNRESPONSIVE, why=f"no answer for {silence:.0f} s", look_again=left)
+        left = excuse_ends - signals.now if signals.now < excuse_ends else condemned_in
+        return Health(Verdict.UNRESPONSIVE, why=f"no answer for {silence:.0f} s", look_again=_finite(left))
     health = _judge_product(signals, config)
-    overdue = (QMP_DEADLINE if signals.dumping else min(QMP_DEADLINE, hung_after)) - silence
+    overdue = min(QMP_DEADLINE - silence, condemned_in)
     return replace(health, look_again=overdue if health.look_again is None else min(overdue, health.look_again))
+
+
+def _finite(seconds: float) -> Optional[float]:
+    return None if math.isinf(seconds) else seconds
 
 
 def _judge_product(signals: Signals, config: HeartbeatConfig) -> Health:
@@ -71,8 +80,12 @@ def _judge_product(signals: Signals, config: HeartbeatConfig) -> Health:
         return Health(Verdict.EXCUSED, why="memory dump")
     if config.transport == "none":
         return Health(Verdict.EXCUSED, why="heartbeats are switched off")
-    if signals.maintenance_until is not None and signals.now < signals.maintenance_until:
-        return Health(Verdict.EXCUSED, why="maintenance mode", look_again=signals.maintenance_until - signals.now)
+    for until, why in (
+        (signals.maintenance_until, "maintenance mode"),
+        (signals.crash_kernel_until, "the product saves a dump of its own"),
+    ):
+        if until is not None and signals.now < until:
+            return Health(Verdict.EXCUSED, why=why, look_again=_finite(until - signals.now))
     return _judge_beats(signals, config)
 
 
@@ -85,6 +98,7 @@ def _judge_beats(signals: Signals, config: HeartbeatConfig) -> Health:
         signals.running_since,
         signals.started if signals.last_beat is None else signals.last_beat,
         signals.started if signals.maintenance_until is None else signals.maintenance_until,
+        signals.started if signals.crash_kernel_until is None else signals.crash_kernel_until,
     )
     quiet = max(0.0, signals.now - counted_from)
     if signals.now < grace_end:

@@ -15,12 +15,14 @@ from typing import Optional
 from hal_core.errors import HalError, QmpDisconnected, QmpTimeout
 from hal_core.qmp import Session
 from hal_vmm.eventjournal import EventJournal
-from hal_vmm.qemuprocess import Process, running_pid
+from hal_vmm.qemulock import running_pid
+from hal_vmm.qemuprocess import Process
 from hal_vmm.verdict import QMP_DEADLINE
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
+LONGEST_START = 600.0  # seconds that a QEMU may take before it answers for the first time
 
 
 class Watch:
@@ -41,8 +43,11 @@ class Watch:
     def pid(self) -> Optional[int]:
         return self.process.pid if self.process else None
 
-    async def look(self) -> None:
-        """Find the QEMU that runs now, if any, and read its journal."""
+    async def look(self, answered_pid: Optional[int]) -> None:
+        """Find the QEMU that runs now, if any, and read its journal.
+
+        :param answered_pid: a QEMU that is known to have answered before: its silence counts from now.
+        """
         pid = running_pid(self._run_dir)
         if pid != self.pid:
             await self._forget()
@@ -50,7 +55,8 @@ class Watch:
                 with contextlib.suppress(ProcessLookupError):
                     self.process = Process(pid)
                     self.process.on_exit(self.wake.set)
-                    self.answered = time.monotonic()
+                    # Before its first answer QEMU may have terabytes of huge pages to clear.
+                    self.answered = time.monotonic() + (0 if pid == answered_pid else LONGEST_START)
                     self.journal = self._new_journal(self._run_dir)
         self.journal.read()
 

@@ -9,6 +9,7 @@ where they are on a server, and nothing of this machine is touched.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import select
 import shutil
@@ -45,7 +46,6 @@ for node in null zero full random urandom tty kvm net/tun; do
 done
 : > dev/console
 mount --bind /dev/null dev/console
-hostname hal-test
 pivot_root . .
 umount -l .
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=hal-test SYSTEMD_UNIT_PATH=/run/systemd/system:/usr/lib/hal-test/units \
@@ -104,7 +104,7 @@ class SystemdHost:
         if mounted is None:
             raise RuntimeError(why_not())
         self._cgroup = mounted / f"hal-test-{os.getpid()}-{id(self):x}"
-        self._outer: Optional[subprocess.Popen[bytes]] = None
+        self._outer: Optional[subprocess.Popen[str]] = None
         self._init = 0
         self._skeleton()
 
@@ -124,15 +124,17 @@ class SystemdHost:
 
     def boot(self) -> None:
         self._cgroup.mkdir()
-        self._outer = subprocess.Popen(
-            ["sh", "-c", _ENTER_CGROUP, "sh", str(self._cgroup)]
-            + ["unshare", *_NAMESPACES, "--fork", "--kill-child"]
-            + ["sh", "-c", _INIT, "sh", str(self._layer), str(self.files)],
+        init = ("sh", "-c", _INIT, "sh", str(self._layer), str(self.files))
+        unshare = ("unshare", *_NAMESPACES, "--fork", "--kill-child", *init)
+        outer = subprocess.Popen(
+            ["sh", "-c", _ENTER_CGROUP, "sh", str(self._cgroup), *unshare],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
+            text=True,
         )
-        self.wait(self._is_booted, "systemd runs in the container")
+        self._outer = outer
+        self.wait(lambda: self._is_booted(outer), "systemd runs in the container")
 
     def end(self) -> None:
         """Kill it, with everything that runs in it."""
@@ -142,7 +144,7 @@ class SystemdHost:
         directories = sorted(self._cgroup.rglob("*/"), reverse=True) if self._cgroup.exists() else []
         for directory in [*directories, self._cgroup]:
             if directory.is_dir():
-                self.wait(lambda here=directory: _removed(here), f"{directory} is empty")  # type: ignore[misc]
+                self.wait(functools.partial(_removed, directory), f"{directory} is empty")
 
     def run(self, *command: str, check: bool = True) -> str:
         """The standard output of a command in the container.
@@ -158,7 +160,9 @@ class SystemdHost:
             check=False,
         )
         if check and done.returncode:
-            raise AssertionError(f"{' '.join(command)}: status {done.returncode}\n{done.stdout}{done.stderr}\n{self.log()}")
+            raise AssertionError(
+                f"{' '.join(command)}: status {done.returncode}\n{done.stdout}{done.stderr}\n{self.log()}"
+            )
         return done.stdout
 
     def show(self, unit: str, property_: str) -> str:
@@ -186,7 +190,9 @@ class SystemdHost:
         plain = "[Unit]\nDefaultDependencies=no\n"
         for name in _TARGETS:
             (self.units / f"{name}.target").write_text(plain)
-        (self.units / "sysinit.target").write_text(plain + "Wants=systemd-journald.socket\nAfter=systemd-journald.socket\n")
+        (self.units / "sysinit.target").write_text(
+            plain + "Wants=systemd-journald.socket\nAfter=systemd-journald.socket\n"
+        )
         (self.units / "default.target").write_text(plain + "Requires=sysinit.target\nAfter=sysinit.target\n")
         (self.units / "shutdown.target").write_text(plain + "RefuseManualStart=yes\n")
         for name in _ENDS:
@@ -197,19 +203,14 @@ class SystemdHost:
         for name in _JOURNAL:
             shutil.copy(f"/lib/systemd/system/{name}", self.units)
 
-    def _is_booted(self) -> bool:
-        assert self._outer is not None  # noqa: S101 (test support)
-        if self._outer.poll() is not None:
-            assert self._outer.stderr is not None  # noqa: S101 (test support)
-            raise AssertionError(f"the container has ended: {self._outer.stderr.read().decode()}")
-        children = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children").read_text().split()
-        if not children or Path(f"/proc/{children[0]}/comm").read_text().strip() != "systemd":
+    def _is_booted(self, outer: subprocess.Popen[str]) -> bool:
+        if outer.poll() is not None:
+            raise AssertionError(f"the container has ended: {outer.communicate()[1]}")
+        children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
+        if not children or not Path(f"/proc/{children[0]}/root/run/systemd/private").exists():
             return False
         self._init = int(children[0])
-        return self.show("default.target", "ActiveState") == "active" if self._listens() else False
-
-    def _listens(self) -> bool:
-        return Path(f"/proc/{self._init}/root/run/systemd/private").exists()
+        return self.show("default.target", "ActiveState") == "active"
 
 
 def _removed(directory: Path) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from hal_vmm.launchplan import LaunchPlan
-from hal_vmm.qemuprocess import running_pid
+from hal_vmm.qemulock import running_pid
 from hal_vmm.status import collect
 from hal_vmm.testing import tinyguest
 
