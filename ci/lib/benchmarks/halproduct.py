@@ -169,6 +169,10 @@ class HalProduct:
             os.close(log)
             ready.recv(64)
 
+    def allow_start(self) -> None:
+        """What ``hal vmm start`` does, without a program for it: the rest is the manager and the launcher."""
+        self._markers.clear_stopped()
+
     def ask_to_start(self) -> subprocess.Popen[bytes]:
         """``hal vmm start``, not waited for."""
         null = subprocess.DEVNULL

@@ -21,8 +21,8 @@ PATIENCE = 120.0  # seconds
 INIT = "PRODUCT up"  # the first words of the product's init
 _RUNS = 5  # per round, of what takes milliseconds
 
-_HAL = {"hal": "HAL", "boot": "HAL, cold manager"}
-_LIBVIRT = {domain(False): "libvirt, its devices", domain(True): "libvirt, HAL's devices"}
+_HAL = {"hal": "HAL", "command": "hal vmm start", "boot": "HAL, cold manager"}
+_LIBVIRT = {domain(False): "virsh start, its devices", domain(True): "virsh start, HAL's devices"}
 
 
 def rows(lab: Lab, rounds: int) -> list[Row]:
@@ -36,7 +36,8 @@ def rows(lab: Lab, rounds: int) -> list[Row]:
 def _start_rows(lab: Lab, rounds: int) -> list[Row]:
     variants: dict[str, Variant] = {
         "plain": lambda: _timed(lab, lab.plain.start, lab.plain.end, cont=True),
-        "hal": lambda: _timed(lab, lab.hal.ask_to_start, lab.hal.stop),
+        "hal": lambda: _timed(lab, lab.hal.allow_start, lab.hal.stop),
+        "command": lambda: _timed(lab, lab.hal.ask_to_start, lab.hal.stop),
         "boot": lambda: _timed(lab, functools.partial(_boot, lab), lab.cold.end),
     }
     if lab.libvirt:
@@ -46,10 +47,10 @@ def _start_rows(lab: Lab, rounds: int) -> list[Row]:
     samples = interleave("start", variants, rounds)
     running, init = _rows_of("running", samples, variants, 1.3), _rows_of("init", samples, variants, 1.1)
     for name, text in _LIBVIRT.items():
-        title = f"start → running: HAL / {text}"
-        running.append(samples.ratio(title, "hal running", f"{name} running", 0.25, note=NOT_INSTALLED))
-        title = f"start → init: HAL / {text}"
-        init.append(samples.ratio(title, "hal init", f"{name} init", note=NOT_INSTALLED))
+        title = f"start → running: hal vmm start / {text}"
+        running.append(samples.ratio(title, "command running", f"{name} running", 0.25, note=NOT_INSTALLED))
+        title = f"start → init: hal vmm start / {text}"
+        init.append(samples.ratio(title, "command init", f"{name} init", note=NOT_INSTALLED))
     return running + init
 
 
@@ -59,7 +60,9 @@ def _rows_of(figure: str, samples: Samples, variants: dict[str, Variant], limit:
     made = [samples.median(f"start → {figure}: {names[name]}", f"{name} {figure}", "ms", 1e3) for name in variants]
     for name, text in _HAL.items():
         title = f"start → {figure}: {text} / plain QEMU"
-        made.append(samples.ratio(title, f"{name} {figure}", f"plain {figure}", limit))
+        # A command begins with starting Python, which has a goal of its own.
+        goal = None if name == "command" else limit
+        made.append(samples.ratio(title, f"{name} {figure}", f"plain {figure}", goal))
     return made
 
 

@@ -261,13 +261,18 @@ def _controlled_by(device: int) -> str:
     for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) == os.getpid():
             continue
-        try:
-            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
-                program, _, rest = file.read().partition("(")[2].rpartition(")")
+        try:  # not by open(), which takes longer than the reading, and there may be a thousand processes
+            fd = os.open(f"/proc/{name}/stat", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             continue  # it ended meanwhile
-        if int(rest.split()[4]) & 0xFFFFFFFF == device:
-            return f"{program} (pid {name})"
+        try:
+            program, _, rest = os.read(fd, 4096).partition(b"(")[2].rpartition(b")")
+        except OSError:
+            continue  # now it did
+        finally:
+            os.close(fd)
+        if int(rest.split(None, 5)[4]) & 0xFFFFFFFF == device:
+            return f"{program.decode(errors='replace')} (pid {name})"
     return ""
 
 

@@ -2,8 +2,8 @@
 
 The container is a few namespaces and an overlay over this machine's root: whatever is written there goes to a tmpfs. It
 has no device nodes but harmless ones, no network but its own loopback, and /sys and /proc/sys read-only. Its
-``reboot.target`` and ``poweroff.target`` end all units and do nothing else. So units, programs, users and directories are
-where they are on a server, and nothing of this machine is touched.
+``reboot.target`` and ``poweroff.target`` end all units and do nothing else. So units, programs, users and directories
+are where they are on a server, and nothing of this machine is touched.
 """
 
 from __future__ import annotations
@@ -48,10 +48,17 @@ done
 mount --bind /dev/null dev/console
 pivot_root . .
 umount -l .
-exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=hal-test SYSTEMD_UNIT_PATH=/run/systemd/system:/usr/lib/hal-test/units \
-    SYSTEMD_GENERATOR_PATH=/nonexistent /lib/systemd/systemd --system --log-target=journal --unit=default.target
+exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=hal-test \
+    SYSTEMD_UNIT_PATH=/run/systemd/system:/usr/lib/hal-test/units SYSTEMD_GENERATOR_PATH=/nonexistent \
+    /lib/systemd/systemd --system --log-target=journal --unit=default.target
 """
 _ENTER_CGROUP = 'echo $$ > "$1/cgroup.procs"; shift; exec "$@"'
+_PROBE = """
+set -e
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/upper /mnt/work /mnt/root
+mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root
+"""
 _NAMESPACES = ("--mount", "--pid", "--cgroup", "--uts", "--ipc", "--net")
 
 # The skeleton of every system, without the services that would look at the machine.
@@ -80,12 +87,12 @@ def why_not() -> str:
     if cgroup is None or not os.access(cgroup / "cgroup.procs", os.W_OK):
         return "no writable cgroup2 hierarchy"
     probe = subprocess.run(
-        ["unshare", "--mount", "--pid", "--fork", "--cgroup", "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
+        ["unshare", *_NAMESPACES, "--fork", "sh", "-c", _PROBE],
         capture_output=True,
         text=True,
         check=False,
     )
-    return f"namespaces are not permitted: {probe.stderr.strip()}" if probe.returncode else ""
+    return f"namespaces or overlays are not permitted: {probe.stderr.strip()}" if probe.returncode else ""
 
 
 class SystemdHost:
@@ -118,11 +125,13 @@ class SystemdHost:
             shutil.copy(source, place)
 
     def write(self, target: str, text: str) -> None:
+        """A file with this text, at an absolute path of the container."""
         place = self.files / target.lstrip("/")
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text)
 
     def boot(self) -> None:
+        """Return when systemd is up; no unit but the journal's has been started then."""
         self._cgroup.mkdir()
         init = ("sh", "-c", _INIT, "sh", str(self._layer), str(self.files))
         unshare = ("unshare", *_NAMESPACES, "--fork", "--kill-child", *init)
@@ -207,7 +216,10 @@ class SystemdHost:
         if outer.poll() is not None:
             raise AssertionError(f"the container has ended: {outer.communicate()[1]}")
         children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
-        if not children or not Path(f"/proc/{children[0]}/root/run/systemd/private").exists():
+        # Before it is systemd it still is a shell in this machine's root, where this machine's own systemd answers.
+        if not children or Path(f"/proc/{children[0]}/comm").read_text() != "systemd\n":
+            return False
+        if not Path(f"/proc/{children[0]}/root/run/systemd/private").exists():
             return False
         self._init = int(children[0])
         return self.show("default.target", "ActiveState") == "active"

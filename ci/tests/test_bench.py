@@ -1,0 +1,82 @@
+"""ci/bench says what it measures, in the documented shape. Nothing is asserted about how long anything takes."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "ci/lib"))
+
+import bench  # noqa: E402 (ci/lib is no package: it belongs to the commands in ci/)
+from benchmarks.measure import Row, Samples, interleave  # noqa: E402
+
+KEYS = {"name", "value", "unit", "goal", "met"}
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([ROOT / "ci/bench", *arguments], capture_output=True, text=True, check=False)
+
+
+def test_json_is_a_list_of_rows() -> None:
+    done = run("plan", "--rounds", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert rows
+    for row in rows:
+        assert set(row) == KEYS
+        assert row["name"]
+        assert row["unit"]
+        assert math.isfinite(row["value"])
+        assert row["value"] > 0
+        assert row["met"] == (None if row["goal"] is None else row["value"] <= row["goal"])
+    assert len({row["name"] for row in rows}) == len(rows)
+
+
+def test_without_a_name_it_lists_the_benchmarks() -> None:
+    done = run()
+    assert done.returncode == 0
+    assert all(f"ci/bench {name} " in done.stdout for name in bench.BENCHMARKS)
+
+
+@pytest.mark.parametrize("arguments", [["vm"], ["plan", "--rounds", "0"], ["plan", "--rounds", "many"], ["--fast"]])
+def test_wrong_arguments_are_a_usage_error(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("ci/bench: error: ")
+
+
+def test_what_was_not_measured_meets_no_goal_and_says_why() -> None:
+    row = Samples({"ours": [1.0]}).ratio("ours / theirs", "ours", "theirs", goal=2.0, note="not installed")
+    assert row.to_json() == {"name": "ours / theirs", "value": None, "unit": "×", "goal": 2.0, "met": None}
+    assert "not installed" in bench.render([row])
+
+
+@pytest.mark.parametrize(("value", "met"), [(0.5, True), (2.0, True), (2.001, False)])
+def test_a_goal_is_a_most(value: float, met: bool) -> None:
+    assert Row("a row", value, "×", 2.0).met is met
+    assert ("NO" in bench.render([Row("a row", value, "×", 2.0)])) is not met
+
+
+def test_a_ratio_is_formed_round_by_round() -> None:
+    """Not from the medians, which may come from different moments."""
+    samples = Samples({"ours": [1.0, 20.0, 3.0], "theirs": [1.0, 10.0, 2.0]})
+    assert samples.ratio("a ratio", "ours", "theirs").value == 1.5
+    assert samples.median("a median", "ours", "ms", 1e3).value == 3000.0
+
+
+def test_every_round_begins_with_another_variant() -> None:
+    order: list[str] = []
+
+    def variant(name: str) -> dict[str, float]:
+        order.append(name)
+        return {"": float(len(order))}
+
+    samples = interleave("a title", {name: lambda name=name: variant(name) for name in "abc"}, 3)  # type: ignore[misc]
+    assert "".join(order) == "abcbcacab"
+    assert samples.median("a", "a ", "s").value == 6.0
