@@ -80,7 +80,9 @@ def test_one_option_with_its_value_a_line() -> None:
 
 def test_descriptors_are_numbered_without_gaps_and_all_are_used() -> None:
     launch = compiled(dataclasses.replace(synthetic.machine(), optical=(DVD,)))
-    fds = [item.fd for item in (*launch.nodes, *launch.taps, *launch.listeners)]
+    fds = [node.fd for node in launch.nodes]
+    fds += [tap.fd for tap in launch.taps]
+    fds += [listener.fd for listener in launch.listeners]
     assert sorted(fds) == list(range(FIRST_FD, FIRST_FD + len(fds)))
     text = " ".join(launch.argv)
     for fd in fds:

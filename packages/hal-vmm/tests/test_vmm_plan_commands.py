@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from hal_core import facts
 from hal_core.errors import ConfigError, FileFormatError, HostError, UsageError
 from hal_core.testing import synthetic, sysfs
-from hal_vmm import apply_command, flavour_builtin, inputs, pinned, plan_command, preflight_command, probe
+from hal_vmm import apply_command, flavour_builtin, pinned, plan_command, preflight_command, probe
 from hal_vmm.config import BootConfig, DevicesConfig, VmmConfig
 from hal_vmm.guestplan import Kvm
 from hal_vmm.inputs import Inputs
@@ -199,7 +200,7 @@ def test_pinned_hardware_cut_short_stops_apply_and_repin_replaces_it(
     configure(directories, '[vmm]\naccel = "tcg"\n')
     monkeypatch.setattr(probe, "find", lambda configured: DEBIAN.binary)
     monkeypatch.setattr(probe, "probe", lambda binary: DEBIAN)
-    monkeypatch.setattr(inputs.facts, "read", lambda root: synthetic.machine())
+    monkeypatch.setattr(facts, "read", lambda root: synthetic.machine())
     with pytest.raises(FileFormatError, match="damaged or cut short"):
         apply_command.main([])
     assert apply_command.main(["--repin", "--json"]) == 0
