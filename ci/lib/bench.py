@@ -18,6 +18,7 @@ from hal_core import table
 # name → what it measures; the module benchmarks.NAME has measure(cache, rounds) -> list[Row]
 BENCHMARKS = {
     "vmm": "start, crash, status and memory of the product's virtual machine, against plain QEMU and libvirt",
+    "imports": "what it costs to import what HAL's programs are made of",
     "plan": "planning for a server of 512 CPUs, 64 disks and 16 NICs",
 }
 FEWEST_ROUNDS = 9  # for a figure that may be quoted
