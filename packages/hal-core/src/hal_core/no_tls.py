@@ -1,9 +1,9 @@
 """asyncio and qemu.qmp without OpenSSL, for residents, which only ever speak over unix sockets.
 
-Both import ``ssl`` for encrypted connections that HAL never makes. It would cost every resident 4 MiB of memory, and
-9 ms at its start (docs/benchmarks.md). asyncio does without where Python was built without ``ssl``, and ``None`` in
-``sys.modules`` is how one says so (Python's language reference, "The module cache"). qemu.qmp wants the name
-``SSLContext``, for annotations.
+Both import ``ssl`` for encrypted connections that HAL never makes. It would cost every resident 3 MiB of its own, and
+some milliseconds at its start (docs/benchmarks.md). asyncio does without where Python was built without ``ssl``, and
+``None`` in ``sys.modules`` is how one says so (Python's language reference, "The module cache"). qemu.qmp wants the
+name ``SSLContext``, for annotations.
 """
 
 from __future__ import annotations
