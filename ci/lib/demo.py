@@ -22,8 +22,8 @@ import productos
 from console import Console
 
 from hal_core import table
-from hal_vmm.qemulock import running_pid
-from hal_vmm.status import collect
+from hal_vmm.commands.status import collect
+from hal_vmm.manager.qemulock import running_pid
 
 PATIENCE = 90.0  # seconds for a step; each takes a few
 MISSED = 3

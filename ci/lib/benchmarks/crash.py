@@ -11,7 +11,7 @@ from benchmarks.lab import Lab
 from benchmarks.libvirt import NOT_INSTALLED, Libvirt, domain
 from benchmarks.measure import BenchError, Row, Variant, interleave
 from benchmarks.watch import Lines
-from hal_vmm.verdict import QMP_DEADLINE
+from hal_vmm.manager.verdict import QMP_DEADLINE
 
 PATIENCE = 60.0  # seconds
 # What HAL's manager logs: the reason is on disk by then.

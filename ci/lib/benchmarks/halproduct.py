@@ -18,9 +18,9 @@ from productos import ProductOs
 
 from benchmarks.measure import BenchError
 from benchmarks.watch import Lines, await_exit
-from hal_vmm.markers import Markers
-from hal_vmm.qemulock import running_pid
-from hal_vmm.status import collect
+from hal_vmm.commands.status import collect
+from hal_vmm.manager.markers import Markers
+from hal_vmm.manager.qemulock import running_pid
 
 PATIENCE = 60.0  # seconds
 

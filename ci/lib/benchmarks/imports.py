@@ -22,10 +22,10 @@ _PROGRAMS = {
     "asyncio": "import asyncio",
     "qemu.qmp": "import qemu.qmp",
     "qemu.qmp without TLS": "from hal_core import no_tls; no_tls.load()",
-    "hal_vmm.launcher": "import hal_vmm.launcher",
-    "hal_vmm.status": "import hal_vmm.main, hal_vmm.status",
-    "hal_vmm.resident": "from hal_core import no_tls; no_tls.load(); import hal_vmm.resident",
-    "hal_vmm.resident with TLS": "import hal_vmm.resident",
+    "hal_vmm.launch.launcher": "import hal_vmm.launch.launcher",
+    "hal_vmm.commands.status": "import hal_vmm.main, hal_vmm.commands.status",
+    "hal_vmm.manager.resident": "from hal_core import no_tls; no_tls.load(); import hal_vmm.manager.resident",
+    "hal_vmm.manager.resident with TLS": "import hal_vmm.manager.resident",
 }
 _REPORT = "print(sum(int(line.split()[1]) for line in open('/proc/self/smaps_rollup') if line.startswith('Private_')))"
 

@@ -14,7 +14,7 @@ _BEYOND = 100  # descriptors of ours lie above every number that a launch plan g
 
 
 class PlainQemu:
-    """:param plan: a launch plan (:mod:`hal_vmm.launchplan`) that nobody else runs."""
+    """:param plan: a launch plan (:mod:`hal_vmm.launch.launchplan`) that nobody else runs."""
 
     def __init__(self, plan: Path) -> None:
         self._plan: dict[str, Any] = json.loads(plan.read_text())

@@ -22,13 +22,14 @@ from hypothesis import strategies as st
 from hal_core.errors import HostError
 from hal_core.machine import Machine, Optical
 from hal_core.testing import synthetic
-from hal_vmm import apply_command, flavour_builtin, options, probe
-from hal_vmm.commandline import Site, compile_plan
+from hal_vmm.commands import apply_command
 from hal_vmm.config import BootConfig, DevicesConfig, MemoryConfig, VmmConfig
-from hal_vmm.flavour import Flavour
-from hal_vmm.guestplan import GuestPlan
-from hal_vmm.launchplan import FIRST_FD, LaunchPlan
-from hal_vmm.plan import plan
+from hal_vmm.launch.launchplan import FIRST_FD, LaunchPlan
+from hal_vmm.plan.guest import plan
+from hal_vmm.plan.guestplan import GuestPlan
+from hal_vmm.qemu import flavour_builtin, options, probe
+from hal_vmm.qemu.commandline import Site, compile_plan
+from hal_vmm.qemu.flavour import Flavour
 
 DEBIAN, EL9 = flavour_builtin.FLAVOURS["debian12"], flavour_builtin.FLAVOURS["el9"]
 DVD = Optical("sr0", "DVD-ROM DV28", "TEAC", "D1", "pci-0000:00:1f.2-ata-1", "ata")
@@ -255,7 +256,7 @@ def running(launch: LaunchPlan, run_dir: Path) -> Iterator[Qmp]:
             [
                 sys.executable,
                 "-c",
-                "import sys; from hal_vmm.launcher import run; sys.exit(run())",
+                "import sys; from hal_vmm.launch.launcher import run; sys.exit(run())",
                 run_dir / "qemu.json",
             ],
             env={**os.environ, "NOTIFY_SOCKET": str(run_dir / "ready"), "PYTHONPATH": os.pathsep.join(sys.path)},

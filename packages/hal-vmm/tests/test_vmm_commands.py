@@ -23,13 +23,15 @@ from hypothesis import strategies as st
 from hal_core import guestagent, qmp_once
 from hal_core.errors import HalError, HostError, QmpDisconnected, UsageError
 from hal_core.testing.fakeqmp import SILENCE, FakeQmp
-from hal_vmm import control_command, main, state, stop_command
+from hal_vmm import main
+from hal_vmm.commands import control_command, stop_command
+from hal_vmm.commands.control_command import parse_duration
 from hal_vmm.config import HeartbeatConfig, StopConfig
-from hal_vmm.control_command import parse_duration
-from hal_vmm.markers import Markers
-from hal_vmm.qemulock import lock_path
-from hal_vmm.state import State
-from hal_vmm.verdict import Signals, Verdict, judge
+from hal_vmm.manager import state
+from hal_vmm.manager.markers import Markers
+from hal_vmm.manager.qemulock import lock_path
+from hal_vmm.manager.state import State
+from hal_vmm.manager.verdict import Signals, Verdict, judge
 
 NO_PROCESS = 1 << 22  # PID_MAX_LIMIT (proc(5))
 
@@ -72,7 +74,7 @@ def qemu_runs(run_dir: str) -> Iterator[int]:
 
 def test_every_verb_is_a_module_with_a_main() -> None:
     for verb, (module, text) in main.VERBS.items():
-        assert callable(importlib.import_module(f"hal_vmm.{module}").main), verb
+        assert callable(importlib.import_module(f"hal_vmm.commands.{module}").main), verb
         assert f"  {verb:<12} {text}\n" in main.usage()
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hal_vmm.config import CrashConfig
-from hal_vmm.crashpolicy import LONGEST_BACKOFF, recent, restart_delay
+from hal_vmm.manager.crashpolicy import LONGEST_BACKOFF, recent, restart_delay
 
 CONFIGS = st.builds(
     CrashConfig,

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hal_vmm import exitreason
-from hal_vmm.decision import Sight, Step, end_reason, next_step
-from hal_vmm.eventjournal import History
-from hal_vmm.exitreason import Outcome, outcome
-from hal_vmm.verdict import Verdict
+from hal_vmm.manager import exitreason
+from hal_vmm.manager.decision import Sight, Step, end_reason, next_step
+from hal_vmm.manager.eventjournal import History
+from hal_vmm.manager.exitreason import Outcome, outcome
+from hal_vmm.manager.verdict import Verdict
 
 NOTHING = History()
 REBOOT = History(end="guest-reset")

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hal_vmm.decision import Sight
-from hal_vmm.describe import describe, rescue_text
-from hal_vmm.eventjournal import History
-from hal_vmm.verdict import Health, Verdict
+from hal_vmm.manager.decision import Sight
+from hal_vmm.manager.describe import describe, rescue_text
+from hal_vmm.manager.eventjournal import History
+from hal_vmm.manager.verdict import Health, Verdict
 
 RUNNING = Sight(
     now=1000.0,

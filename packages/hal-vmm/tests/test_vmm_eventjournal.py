@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hal_vmm import eventjournal
-from hal_vmm.eventjournal import EventJournal, History
+from hal_vmm.manager import eventjournal
+from hal_vmm.manager.eventjournal import EventJournal, History
 
 GREETING = (
     b'{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}}, "capabilities": []}}\r\n{"return": {}}\r\n'

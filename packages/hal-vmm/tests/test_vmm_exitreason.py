@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hal_vmm import exitreason
-from hal_vmm.exitreason import Outcome, is_clean, outcome
+from hal_vmm.manager import exitreason
+from hal_vmm.manager.exitreason import Outcome, is_clean, outcome
 
 # Every value of QEMU's ShutdownCause (qapi/run-state.json of QEMU 10), and what HAL does about it.
 QEMU_CAUSES = {

@@ -16,8 +16,8 @@ import pytest
 
 from hal_core import guestagent
 from hal_core.errors import QmpTimeout
-from hal_vmm import heartbeat
-from hal_vmm.heartbeat import AgentTransport, LineTransport, Transport
+from hal_vmm.manager import heartbeat
+from hal_vmm.manager.heartbeat import AgentTransport, LineTransport, Transport
 
 PATIENCE = 20.0  # seconds: for what takes a moment, on a busy machine
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hal_vmm import flavour_builtin, kvmcheck, probe
-from hal_vmm.flavour import Flavour
+from hal_vmm.qemu import flavour_builtin, kvmcheck, probe
+from hal_vmm.qemu.flavour import Flavour
 
 
 @pytest.fixture(autouse=True)

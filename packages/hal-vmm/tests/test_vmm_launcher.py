@@ -29,9 +29,9 @@ import pytest
 import hal_core
 import hal_vmm
 from hal_core.errors import FileFormatError, HostError
-from hal_vmm import launcher, launchplan
-from hal_vmm.launchplan import FIRST_FD, LaunchPlan, Listener, Node, Tap
-from hal_vmm.qemulock import lock_path, running_pid
+from hal_vmm.launch import launcher, launchplan, opening, readplan
+from hal_vmm.launch.launchplan import FIRST_FD, LaunchPlan, Listener, Node, Tap
+from hal_vmm.manager.qemulock import lock_path, running_pid
 
 PATIENCE = 30.0  # seconds, on a busy machine
 NOBODY = "nobody"
@@ -72,7 +72,7 @@ class Launch:
 
     def __init__(self, run_dir: Path, *, pass_fds: tuple[int, ...] = (), **environment: str) -> None:
         path = [os.path.dirname(package.__path__[0]) for package in (hal_core, hal_vmm)]
-        script = f"import sys; sys.path[:0] = {path!r}; from hal_vmm.launcher import run; sys.exit(run())"
+        script = f"import sys; sys.path[:0] = {path!r}; from hal_vmm.launch.launcher import run; sys.exit(run())"
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", script, str(run_dir / "qemu.json")],
             stdin=subprocess.PIPE,
@@ -160,10 +160,10 @@ def file_node(fd: int, path: Path, **changes: Any) -> Node:
 
 
 def test_the_constants_agree() -> None:
-    assert launcher.VERSION == launchplan.VERSION
+    assert readplan.VERSION == launchplan.VERSION
     assert 2 < launcher.LOCK_FD < FIRST_FD
-    assert set(launcher._NODE) == {field.name for field in dataclasses.fields(Node)}
-    assert set(launcher._PLAN) | {"version", "pinning"} == {field.name for field in dataclasses.fields(LaunchPlan)}
+    assert set(readplan._NODE) == {field.name for field in dataclasses.fields(Node)}
+    assert set(readplan._PLAN) | {"version", "pinning"} == {field.name for field in dataclasses.fields(LaunchPlan)}
 
 
 def test_every_descriptor_arrives_under_its_number_and_nothing_else_does(tmp_path: Path) -> None:
@@ -345,9 +345,9 @@ def test_a_plan_cut_short_anywhere_is_damaged(tmp_path: Path) -> None:
     for length in range(0, len(text), 7):
         path.write_text(text[:length])
         with pytest.raises(FileFormatError, match="is damaged"):
-            launcher._read_plan(str(path))
+            readplan.read(str(path))
     path.write_text(text)
-    assert launcher._read_plan(str(path))
+    assert readplan.read(str(path))
 
 
 @pytest.mark.parametrize(
@@ -370,19 +370,19 @@ def test_a_plan_with_a_wrong_value_says_which(tmp_path: Path, key: str, value: o
     path = tmp_path / "qemu.json"
     path.write_text(json.dumps({**write(tmp_path), key: value}))
     with pytest.raises(FileFormatError) as raised:
-        launcher._read_plan(str(path))
+        readplan.read(str(path))
     assert f"is damaged: {wrong}" in raised.value.message
     assert raised.value.message.endswith(" missing or wrong")
 
 
-@pytest.mark.parametrize("key", sorted(launcher._PLAN))
+@pytest.mark.parametrize("key", sorted(readplan._PLAN))
 def test_a_plan_that_lacks_a_key_says_which(tmp_path: Path, key: str) -> None:
     path = tmp_path / "qemu.json"
     content = write(tmp_path)
     del content[key]
     path.write_text(json.dumps(content))
     with pytest.raises(FileFormatError, match=f"is damaged: {key} missing or wrong"):
-        launcher._read_plan(str(path))
+        readplan.read(str(path))
 
 
 @pytest.mark.parametrize(
@@ -434,7 +434,7 @@ def test_it_imports_next_to_nothing(tmp_path: Path) -> None:
     script = f"""
 import sys
 sys.path[:0] = {path!r}
-from hal_vmm.launcher import run
+from hal_vmm.launch.launcher import run
 status = run()
 sys.stdout.write(" ".join(sys.modules))
 sys.exit(status)
@@ -448,7 +448,7 @@ sys.exit(status)
     )
     assert done.returncode == 1
     loaded = set(done.stdout.split())
-    assert "hal_vmm.launcher" in loaded
+    assert "hal_vmm.launch.launcher" in loaded
     assert loaded & {"json", "socket", "typing", "dataclasses", "re", "argparse", "asyncio", "logging", "enum"} == set()
 
 
@@ -481,10 +481,10 @@ def test_a_free_port_becomes_the_products_and_nobodys_terminal(tmp_path: Path, t
 
 def test_a_real_port_is_locked_against_others(terminal: tuple[int, str], monkeypatch: pytest.MonkeyPatch) -> None:
     slave, path = terminal
-    monkeypatch.setattr(launcher, "_PTS_MAJORS", ())  # let this one pass for real
+    monkeypatch.setattr(opening, "_PTS_MAJORS", ())  # let this one pass for real
     node = dataclasses.asdict(serial(path))
-    os.close(launcher._open_checked(node))
-    assert fcntl.ioctl(slave, launcher._TIOCGEXCL, bytes(4)) != bytes(4)
+    os.close(opening._open_checked(node))
+    assert fcntl.ioctl(slave, opening._TIOCGEXCL, bytes(4)) != bytes(4)
     fcntl.ioctl(slave, termios.TIOCNXCL)
 
 
@@ -685,7 +685,7 @@ def tap() -> str:
     """The name of a tap that nobody has."""
     name = f"haltest{os.getpid() % 10_000_000}"
     try:
-        os.close(launcher._open_tap(name))
+        os.close(opening.tap(name))
     except HostError as error:
         pytest.skip(f"no tap to be had here: {error.message}")
     return name

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from hal_vmm import describe, exitreason, main, memoryplan, verdict
+from hal_vmm import main
 from hal_vmm.config import CrashConfig, HeartbeatConfig, VmmConfig
+from hal_vmm.manager import describe, exitreason, verdict
+from hal_vmm.plan import memoryplan
 
 MAN = Path(__file__).resolve().parents[1] / "man"
 PAGES = sorted(MAN.glob("*.[1-9]"))
@@ -155,7 +157,7 @@ def operations() -> str:
 
 
 def test_every_message_that_operations_explains_is_one_of_the_code(operations: str) -> None:
-    source = "".join(path.read_text() for path in Path(main.__file__).parent.glob("*.py"))
+    source = "".join(path.read_text() for path in Path(main.__file__).parent.rglob("*.py"))
     # Where the message has something that differs, the code has {…} or %s.
     source = re.sub(r"\{[^{}]*\}|%\w", "…", re.sub(r'"\s*\n\s*f?"', "", source))
     messages = re.findall(r"^\| `([^`]+)` \|", operations[operations.index("## Messages") :], re.MULTILINE)

@@ -13,7 +13,7 @@ import pytest
 
 import hal_core
 import hal_vmm
-from hal_vmm.markers import Markers
+from hal_vmm.manager.markers import Markers
 
 # Says whether it gets a SIGIO. A process of its own: the announcements last as long as it lives, and
 # would end pytest when it removes the directory.
@@ -21,7 +21,7 @@ LISTENER = """
 import signal, sys
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGIO})
 sys.path[:0] = sys.argv[2:]
-from hal_vmm.markers import Markers
+from hal_vmm.manager.markers import Markers
 Markers(sys.argv[1]).announce()
 print("listening", flush=True)
 print("changed" if signal.sigtimedwait({signal.SIGIO}, 20) else "nothing", flush=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hal_vmm.markers import Markers
+from hal_vmm.manager.markers import Markers
 
 PATIENCE = 10.0  # seconds
 

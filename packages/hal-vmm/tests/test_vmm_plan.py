@@ -9,11 +9,12 @@ import pytest
 
 from hal_core.errors import ConfigError, HostError
 from hal_core.testing import synthetic
-from hal_vmm import flavour_builtin, show
 from hal_vmm.config import BootConfig, CpuConfig, VmmConfig
-from hal_vmm.flavour import MachineType
-from hal_vmm.guestplan import Kvm
-from hal_vmm.plan import plan
+from hal_vmm.plan import show
+from hal_vmm.plan.guest import plan
+from hal_vmm.plan.guestplan import Kvm
+from hal_vmm.qemu import flavour_builtin
+from hal_vmm.qemu.flavour import MachineType
 
 DEBIAN, EL10 = flavour_builtin.FLAVOURS["debian12"], flavour_builtin.FLAVOURS["el10"]
 

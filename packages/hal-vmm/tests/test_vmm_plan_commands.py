@@ -14,10 +14,12 @@ import pytest
 from hal_core import facts
 from hal_core.errors import ConfigError, FileFormatError, HostError, UsageError
 from hal_core.testing import synthetic, sysfs
-from hal_vmm import apply_command, flavour_builtin, pinned, plan_command, preflight_command, probe
+from hal_vmm.commands import apply_command, plan_command, preflight_command
 from hal_vmm.config import BootConfig, DevicesConfig, VmmConfig
-from hal_vmm.guestplan import Kvm
-from hal_vmm.inputs import Inputs
+from hal_vmm.plan import pinned
+from hal_vmm.plan.guestplan import Kvm
+from hal_vmm.plan.inputs import Inputs
+from hal_vmm.qemu import flavour_builtin, probe
 
 DEBIAN = flavour_builtin.FLAVOURS["debian12"]
 

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from hal_core.errors import ConfigError
 from hal_core.machine import Dmi, Machine, Optical, SerialPort
 from hal_core.testing import synthetic
-from hal_vmm import flavour_builtin, smbios
 from hal_vmm.config import DevicesConfig, HeartbeatConfig, VmmConfig
-from hal_vmm.guestplan import GuestPlan
-from hal_vmm.pinned import Pinned
-from hal_vmm.plan import plan as make_plan
+from hal_vmm.plan import smbios
+from hal_vmm.plan.guest import plan as make_plan
+from hal_vmm.plan.guestplan import GuestPlan
+from hal_vmm.plan.pinned import Pinned
+from hal_vmm.qemu import flavour_builtin
 
 DEBIAN, EL9 = flavour_builtin.FLAVOURS["debian12"], flavour_builtin.FLAVOURS["el9"]
 DVD = Optical(

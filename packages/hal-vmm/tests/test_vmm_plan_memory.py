@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from hal_core.errors import ConfigError, HostError
 from hal_core.machine import Machine, Memory
 from hal_core.testing import synthetic
-from hal_vmm import hostmemory, memoryplan
 from hal_vmm.config import MemoryConfig
-from hal_vmm.memoryplan import MemoryPlan, NodeMemory
-from hal_vmm.numaplan import GuestNode
+from hal_vmm.launch import hostmemory
+from hal_vmm.plan import memoryplan
+from hal_vmm.plan.memoryplan import MemoryPlan, NodeMemory
+from hal_vmm.plan.numaplan import GuestNode
 
 
 def machine(mib: int, nodes: int = 0) -> Machine:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hal_vmm.qemulock import lock_path, running_pid
-from hal_vmm.qemuprocess import Process
+from hal_vmm.manager.qemulock import lock_path, running_pid
+from hal_vmm.manager.qemuprocess import Process
 
 NO_PROCESS = 1 << 22  # PID_MAX_LIMIT (proc(5))
 PATIENCE = 20.0  # seconds

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hal_vmm import state
-from hal_vmm.state import State
+from hal_vmm.manager import state
+from hal_vmm.manager.state import State
 
 seconds = st.floats(0, 1e9, allow_nan=False)
 states = st.builds(

@@ -15,8 +15,9 @@ import pytest
 import hal_core
 import hal_vmm
 from hal_core.errors import FileFormatError, UsageError
-from hal_vmm import state, status
-from hal_vmm.state import State
+from hal_vmm.commands import status
+from hal_vmm.manager import state
+from hal_vmm.manager.state import State
 
 NOW = 100_000.0
 GONE = 1 << 22  # PID_MAX_LIMIT on 64-bit kernels (proc(5)): no process has it
@@ -253,5 +254,5 @@ def test_the_common_answer_costs_almost_no_imports(tmp_path: Path) -> None:
     assert "running" in done.stdout
     heavy = {"json", "argparse", "asyncio", "re", "typing", "dataclasses", "subprocess", "socket", "logging", "site"}
     loaded = done.stderr.split()
-    assert "hal_vmm.status" in loaded
+    assert "hal_vmm.commands.status" in loaded
     assert heavy & set(loaded) == set()

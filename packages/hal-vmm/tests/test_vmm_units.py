@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hal_core.testing.systemdhost import SystemdHost, systemd_host, why_not
-from hal_vmm import starter
+from hal_vmm.manager import starter
 from hal_vmm.testing import tinyguest
 from hal_vmm.testing.product import program
 

@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hal_vmm.config import HeartbeatConfig
-from hal_vmm.verdict import QMP_DEADLINE, Health, Signals, Verdict, judge
+from hal_vmm.manager.verdict import QMP_DEADLINE, Health, Signals, Verdict, judge
 
 HUNG_AFTER = 60.0
 QUARTER = 0.25

@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     if verb not in VERBS:
         raise UsageError(f"unknown verb {verb}", f"there are: {', '.join(VERBS)}")
     name = VERBS[verb][0]
-    module = __import__(f"hal_vmm.{name}", fromlist=["main"])  # importlib would be one more import
+    module = __import__(f"hal_vmm.commands.{name}", fromlist=["main"])  # importlib would be one more import
     status: int = module.main(arguments if name == "control_command" else arguments[1:])
     return status
 

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from hal_vmm.launchplan import LaunchPlan
-from hal_vmm.qemulock import running_pid
-from hal_vmm.status import collect
+from hal_vmm.commands.status import collect
+from hal_vmm.launch.launchplan import LaunchPlan
+from hal_vmm.manager.qemulock import running_pid
 from hal_vmm.testing import tinyguest
 
 PATIENCE = 60.0  # seconds: how long a test waits for what takes a moment, on a busy machine

@@ -1,0 +1,1 @@
+"""From the compiled plan to a running QEMU."""

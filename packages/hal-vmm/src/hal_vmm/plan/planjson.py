@@ -1,0 +1,60 @@
+"""A guest plan as JSON: what ``hal-vmm plan --json`` prints."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hal_vmm.plan.guestplan import CpuPlan, GuestPlan
+
+
+def to_json(plan: GuestPlan) -> dict[str, Any]:
+    return {
+        "era": plan.era,
+        "machine": plan.machine,
+        "accel": {"name": plan.accel, "reason": plan.accel_reason},
+        "cpu": _cpu(plan.cpu),
+        "memory": _without_notes(plan.memory),
+        "disks": [dataclasses.asdict(disk) for disk in plan.disks],
+        "optical": [dataclasses.asdict(drive) for drive in plan.optical],
+        "nics": [dataclasses.asdict(nic) for nic in plan.nics],
+        "serial": [dataclasses.asdict(port) for port in plan.serial],
+        "channels": [dataclasses.asdict(channel) for channel in plan.channels],
+        "usb": list(plan.usb),
+        "watchdog": plan.watchdog,
+        "rng": plan.rng,
+        "pvpanic": plan.pvpanic,
+        "smbios": plan.smbios.to_json(),
+        "boot": dataclasses.asdict(plan.boot),
+        "held_back": [dataclasses.asdict(held) for held in plan.held_back],
+        "notes": list(plan.notes),
+    }
+
+
+def _cpu(cpu: CpuPlan) -> dict[str, Any]:
+    topology = cpu.topology
+    return {
+        "vcpus": len(cpu.pinning),
+        "pinning": [{"vcpu": pin.vcpu, "cpu": pin.cpu} for pin in cpu.pinning],
+        "emulator": list(cpu.emulator),
+        "model": cpu.model,
+        "model_reason": cpu.model_reason,
+        "topology": {
+            "sockets": topology.sockets,
+            "dies": topology.dies,
+            "cores": topology.cores,
+            "threads": 1,
+            "maxcpus": topology.possible,
+        },
+        "nodes": [
+            {"node": node.id, "host_node": node.host, "vcpus": list(node.cpus), "distances": list(node.distances)}
+            for node in cpu.nodes
+        ],
+    }
+
+
+def _without_notes(value: Any) -> dict[str, Any]:
+    fields: dict[str, Any] = dataclasses.asdict(value)
+    del fields["notes"]
+    return fields

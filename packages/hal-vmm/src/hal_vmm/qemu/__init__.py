@@ -1,0 +1,1 @@
+"""What a QEMU can do, and how it is told what to be."""
