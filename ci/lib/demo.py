@@ -24,28 +24,12 @@ from console import Console
 from hal_core import table
 from hal_vmm.commands.status import collect
 from hal_vmm.manager.qemulock import running_pid
+from hal_vmm.testing.product import private_environment
 
 PATIENCE = 90.0  # seconds for a step; each takes a few
 MISSED = 3
 
-CONFIG = """\
-[vmm]
-accel = "auto"
-user = "{user}"
-
-[vmm.memory]
-guest_mib = 768
-
-[vmm.devices]
-keep_disks = ["*"]
-serial = ["{port}"]
-nic_backend = "unplugged"
-
-[vmm.boot]
-kernel = "{kernel}"
-initrd = "{initrd}"
-append = "console=ttyS0 quiet mitigations=off panic=0"
-
+CONFIG = """
 [vmm.heartbeat]
 interval = 1
 missed = {missed}
@@ -77,22 +61,10 @@ class Demo:
         self._base = base
         self._run_dir = base / "run"
         self._console = console
-        self.environment = {
-            **os.environ,
-            "HAL_RUN_DIR": str(self._run_dir),
-            "HAL_STATE_DIR": str(base / "state"),
-            "HAL_CONFIG_DIR": str(base / "etc"),
-            "HAL_DEFAULTS_DIR": str(base / "usr"),
-        }
+        self.environment = private_environment(base, self._run_dir)
         (base / "etc").mkdir()
         (base / "etc" / "hal.toml").write_text(
-            CONFIG.format(
-                user="nobody" if os.getuid() == 0 else "",
-                port=console.port,
-                kernel=product.kernel,
-                initrd=product.initrd,
-                missed=MISSED,
-            )
+            product.config("nobody" if os.getuid() == 0 else "", console.port) + CONFIG.format(missed=MISSED)
         )
         self._manager: Optional[subprocess.Popen[bytes]] = None
 
@@ -151,8 +123,11 @@ class Demo:
             raise DemoError(f"the product did not come up; status: {self.status}\n{self.manager_log}")
 
     def _wait_beats(self, *transports: str) -> dict[str, int]:
-        wanted = lambda: all(self.status.get("heartbeats", {}).get(name, 0) >= 2 for name in transports)  # noqa: E731
-        self._wait(wanted, f"heartbeats by {' and '.join(transports)}")
+        def have_come() -> bool:
+            counts = self.status.get("heartbeats", {})
+            return all(counts.get(name, 0) >= 2 for name in transports)
+
+        self._wait(have_come, f"heartbeats by {' and '.join(transports)}")
         beats: dict[str, int] = self.status["heartbeats"]
         return beats
 

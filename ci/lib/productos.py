@@ -34,10 +34,38 @@ class BuildError(Exception):
     """The product OS cannot be built; the message says what is missing."""
 
 
+# Nothing of the machine that it is tried on is touched: no disk, no network.
+CONFIG = """\
+[vmm]
+accel = "auto"
+user = "{user}"
+
+[vmm.memory]
+guest_mib = 768
+
+[vmm.devices]
+keep_disks = ["*"]
+serial = ["{port}"]
+nic_backend = "unplugged"
+
+[vmm.boot]
+kernel = "{kernel}"
+initrd = "{initrd}"
+append = "console=ttyS0 quiet mitigations=off panic=0"
+"""
+
+
 @dataclass(frozen=True)
 class ProductOs:
     kernel: Path
     initrd: Path
+
+    def config(self, user: str, port: str) -> str:
+        """The part of hal.toml that boots it with this machine's hands off.
+
+        :param user: whom QEMU runs as; "" is the caller. :param port: what plays the server's serial port.
+        """
+        return CONFIG.format(user=user, port=port, kernel=self.kernel, initrd=self.initrd)
 
 
 def build(cache: Path, say: Say) -> ProductOs:

@@ -21,27 +21,11 @@ from benchmarks.watch import Lines, await_exit
 from hal_vmm.commands.status import collect
 from hal_vmm.manager.markers import Markers
 from hal_vmm.manager.qemulock import running_pid
+from hal_vmm.testing.product import private_environment
 
 PATIENCE = 60.0  # seconds
 
-CONFIG = """\
-[vmm]
-accel = "auto"
-user = "{user}"
-
-[vmm.memory]
-guest_mib = 768
-
-[vmm.devices]
-keep_disks = ["*"]
-serial = ["{port}"]
-nic_backend = "unplugged"
-
-[vmm.boot]
-kernel = "{kernel}"
-initrd = "{initrd}"
-append = "console=ttyS0 quiet mitigations=off panic=0"
-
+CONFIG = """
 [vmm.crash]
 backoff = 0
 limit = 100
@@ -61,17 +45,9 @@ class HalProduct:
         self, base: Path, run_dir: Path, product: ProductOs, port: str, user: str, extra: tuple[str, ...]
     ) -> None:
         self.run_dir = run_dir
-        self.environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("HAL_")},
-            "HAL_RUN_DIR": str(self.run_dir),
-            "HAL_STATE_DIR": str(base / "state"),
-            "HAL_CONFIG_DIR": str(base / "etc"),
-            "HAL_DEFAULTS_DIR": str(base / "usr"),
-        }
+        self.environment = private_environment(base, run_dir)
         (base / "etc").mkdir(parents=True)
-        (base / "etc" / "hal.toml").write_text(
-            CONFIG.format(user=user, port=port, kernel=product.kernel, initrd=product.initrd)
-        )
+        (base / "etc" / "hal.toml").write_text(product.config(user, port) + CONFIG)
         self._manager: Optional[subprocess.Popen[bytes]] = None
         self.log: Optional[Lines] = None
         self._markers = Markers(str(self.run_dir))

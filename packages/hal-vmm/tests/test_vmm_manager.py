@@ -101,16 +101,6 @@ def test_a_panic_is_dumped_and_the_product_started_again(tiny: Product) -> None:
     assert not dumps[0].stat().st_mode & 0o077, "a memory dump is for root alone"
 
 
-def test_a_dump_stops_at_its_limit(tmp_path: Path) -> None:
-    # The tiny guest has 32 MiB; nearly all of it is zero, and kdump leaves that out: fill nothing, cap at the minimum.
-    with product(tmp_path / "hal", QUICK + "dump_limit_mib = 1\n") as tiny:
-        first = tiny.wait_beating()
-        tiny.press("c")
-        tiny.wait_beating(other_than=first)
-        sizes = [path.stat().st_size for path in (tiny.state_dir / "vmm" / "dumps").iterdir()]
-    assert all(size <= 1 << 20 for size in sizes)
-
-
 @pytest.mark.parametrize("away", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize(("letter", "host"), [("r", "host reboot"), ("p", "host power-off")])
 def test_nothing_is_lost_while_the_manager_is_away(tiny: Product, away: int, letter: str, host: str) -> None:

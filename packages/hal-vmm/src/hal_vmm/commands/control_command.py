@@ -15,6 +15,10 @@ from hal_vmm.commands import arguments
 from hal_vmm.commands.status import collect
 from hal_vmm.manager.markers import Markers
 
+TYPE_CHECKING = False  # typing.TYPE_CHECKING, without importing typing
+if TYPE_CHECKING:
+    from hal_vmm.manager.dump import Dump
+
 _UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 
 _USAGE = {
@@ -98,22 +102,20 @@ def _dump() -> int:
     crash = config.load(VmmConfig, "vmm").crash
     directory = os.path.join(paths.state_dir(), "vmm", "dumps")
     print(f"writing at most {crash.dump_limit_mib} MiB to {directory}; the product is paused meanwhile", flush=True)
-    path, size, complete = asyncio.run(_take_dump(run_dir, directory, crash.dump_limit_mib, crash.dump_keep))
-    print(f"{path}: {size / (1 << 20):.0f} MiB" + ("" if complete else ", cut off at vmm.crash.dump_limit_mib"))
+    print(asyncio.run(_take_dump(run_dir, directory, crash.dump_limit_mib, crash.dump_keep)))
     return 0
 
 
-async def _take_dump(run_dir: str, directory: str, limit_mib: int, keep: int) -> tuple[str, int, bool]:
+async def _take_dump(run_dir: str, directory: str, limit_mib: int, keep: int) -> Dump:
     from hal_core.qmp import Session
     from hal_vmm.manager import dump
 
     session = Session(os.path.join(run_dir, "qmp", "cli"), "cli")
     await session.connect()
     try:
-        taken = await dump.take(session, directory, limit_mib, keep, deadline=float("inf"))
+        return await dump.take(session, directory, limit_mib, keep, deadline=float("inf"))
     finally:
         await session.close()
-    return taken.path, taken.bytes, taken.complete
 
 
 def _maintenance(switch: str, duration: str | None) -> int:

@@ -13,6 +13,7 @@ import os
 import time
 from dataclasses import dataclass
 
+from hal_core import atomic
 from hal_core.errors import HalError, HostError
 from hal_core.qmp import Session
 
@@ -26,7 +27,10 @@ SMALLEST_BYTES = 1 << 20  # not worth a file below this
 class Dump:
     path: str
     bytes: int
-    complete: bool  # False: cut off at the limit
+    shortfall: str  # why it is not whole: "cut off at the limit", "QEMU gave up"; "" if it is
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.bytes / (1 << 20):.0f} MiB" + (f", {self.shortfall}" if self.shortfall else "")
 
 
 def prune(directory: str, keep: int) -> None:
@@ -65,16 +69,25 @@ async def take(session: Session, directory: str, limit_mib: int, keep: int, dead
     part = path + ".part"
     try:
         await asyncio.wait_for(_stream(session, part, file_format, limit), deadline)
+        size = os.path.getsize(part)
+        if size == 0:
+            raise HostError("QEMU wrote an empty memory dump")
+        shortfall = "cut off at the limit" if size >= limit else await _shortfall(session)
+        os.replace(part, path)
     except asyncio.TimeoutError:
         raise HostError(
             f"the memory dump was not finished after {deadline:.0f} s", "see vmm.crash.dump_grace"
         ) from None
-    size = os.path.getsize(part)
-    if size == 0:
-        os.unlink(part)
-        raise HostError("QEMU wrote an empty memory dump")
-    os.replace(part, path)
-    return Dump(path, size, complete=size < limit)
+    finally:
+        atomic.remove(part)
+    return Dump(path, size, shortfall)
+
+
+async def _shortfall(session: Session) -> str:
+    """Whether QEMU says that it wrote everything; it does before it closes the pipe (dump/dump.c, dump_process)."""
+    untrusted_answer = await session.execute("query-dump")
+    status = untrusted_answer.get("status") if isinstance(untrusted_answer, dict) else None
+    return "" if status == "completed" else "QEMU gave up"
 
 
 async def _file_format(session: Session) -> str:

@@ -264,8 +264,7 @@ class Manager:
             taken = await dump.take(
                 self._watch.session, directory, crash.dump_limit_mib, crash.dump_keep, crash.dump_grace
             )
-            size = f"{taken.bytes / (1 << 20):.0f} MiB" + ("" if taken.complete else ", cut off at the limit")
-            logger.error("memory dump: %s (%s)", taken.path, size)
+            logger.error("memory dump: %s", taken)
         except (HalError, OSError) as error:
             logger.error("no memory dump: %s", error)
         finally:

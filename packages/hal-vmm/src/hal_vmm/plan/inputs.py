@@ -49,6 +49,8 @@ def for_planning(root: str, assume: str) -> Inputs:
     if not live and machine.disks and all(disk.hal_device for disk in machine.disks):
         machine, told = _before_hal(machine)
         notes += told
+    if live:
+        notes += _whose_disks(machine)
     known = pinned.read() if live else None
     kvm = _kvm(machine, config, flavour, known) if live and not assume else None
     return Inputs(machine, config, flavour, known, kvm, notes)
@@ -64,7 +66,7 @@ def for_applying(repin: bool) -> Inputs:
     flavour = probe.probe(probe.find(config.qemu))
     machine = facts.read("/")
     known = None if repin else pinned.read()
-    return Inputs(machine, config, flavour, known, _kvm(machine, config, flavour, known))
+    return Inputs(machine, config, flavour, known, _kvm(machine, config, flavour, known), _whose_disks(machine))
 
 
 def _before_hal(machine: Machine) -> tuple[Machine, tuple[str, ...]]:
@@ -76,6 +78,16 @@ def _before_hal(machine: Machine) -> tuple[Machine, tuple[str, ...]]:
     names = ", ".join(disk.name for disk in disks)
     note = f"{names}: in use when this server was recorded; HAL will run from a device of its own"
     return dataclasses.replace(machine, disks=disks), (note,)
+
+
+def _whose_disks(machine: Machine) -> tuple[str, ...]:
+    """A host that runs from memory or the network has no disk of its own; any other has, and something is wrong here.
+
+    Nothing is lost even then: the launcher claims every disk for itself, and a mounted one cannot be claimed.
+    """
+    if not machine.disks or any(disk.hal_device for disk in machine.disks):
+        return ()
+    return ("none of the disks is HAL's own: does this host run from memory, or in a container?",)
 
 
 def _is_live(root: str) -> bool:

@@ -34,13 +34,7 @@ class Product:
         self.run_dir = base / "run"
         self.state_dir = base / "state"
         self.log_path = base / "manager.log"
-        self.environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("HAL_")},
-            "HAL_RUN_DIR": str(self.run_dir),
-            "HAL_STATE_DIR": str(self.state_dir),
-            "HAL_CONFIG_DIR": str(base / "etc"),
-            "HAL_DEFAULTS_DIR": str(base / "usr"),
-        }
+        self.environment = private_environment(base, self.run_dir)
         (base / "etc").mkdir()
         (base / "etc" / "hal.toml").write_text(config)
         self.run_dir.mkdir()
@@ -125,7 +119,8 @@ class Product:
 
         self.wait(beats, "heartbeats")
         pid = self.qemu_pid
-        assert pid, "the product beats and has no QEMU"  # noqa: S101 (test support)
+        if not pid:
+            raise AssertionError(f"the product beats and has no QEMU\n{self.log}")
         return pid
 
     # --- what is done --------------------------------------------------------------------------------------------
@@ -135,6 +130,17 @@ class Product:
         with socket.socket(socket.AF_UNIX) as console:
             console.connect(str(self.run_dir / "console.sock"))
             console.sendall(letter.encode())
+
+
+def private_environment(base: Path, run_dir: Path) -> dict[str, str]:
+    """This process' environment, with all of HAL's directories moved below ``base``."""
+    return {
+        **{key: value for key, value in os.environ.items() if not key.startswith("HAL_")},
+        "HAL_RUN_DIR": str(run_dir),
+        "HAL_STATE_DIR": str(base / "state"),
+        "HAL_CONFIG_DIR": str(base / "etc"),
+        "HAL_DEFAULTS_DIR": str(base / "usr"),
+    }
 
 
 @contextlib.contextmanager
