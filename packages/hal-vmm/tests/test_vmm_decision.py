@@ -56,6 +56,7 @@ ABSENT = replace(GONE, run_known=False)  # there is no run, and none that is not
         (replace(RUNNING, verdict=Verdict.HUNG), Step.KILL_HUNG),
         (replace(RUNNING, verdict=Verdict.HUNG, connected=False), Step.KILL_HUNG),
         (replace(RUNNING, verdict=Verdict.DEAD), Step.KILL_SILENT),
+        (replace(RUNNING, verdict=Verdict.DEAD, stopped=True), Step.WAIT),  # it is being stopped politely
         (replace(RUNNING, verdict=Verdict.MISSING), Step.WAIT),
         (replace(RUNNING, verdict=Verdict.UNRESPONSIVE), Step.WAIT),
         (GONE, Step.CONCLUDE),

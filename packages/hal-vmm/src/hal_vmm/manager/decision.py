@@ -89,7 +89,7 @@ def next_step(sight: Sight) -> Step:
         return Step.CONNECT
     if sight.status == "prelaunch":
         return Step.RELEASE
-    if sight.verdict is Verdict.DEAD:
+    if sight.verdict is Verdict.DEAD and not sight.stopped:  # `hal vmm stop` has deadlines of its own
         return Step.KILL_SILENT
     return Step.WAIT
 
