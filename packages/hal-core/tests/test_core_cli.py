@@ -60,3 +60,15 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     with process.stderr:
         assert process.stderr.read() == b""
     assert process.wait() == 1
+
+
+@pytest.mark.parametrize(("uid", "hint"), [(0, ""), (1000, "prog: hint: run this as root\n")])
+def test_who_lacks_a_permission_is_told_to_be_root(
+    uid: int, hint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main(arguments: list[str]) -> int:
+        raise PermissionError(13, "Permission denied", "/run/hal")
+
+    monkeypatch.setattr("os.getuid", lambda: uid)
+    assert cli.run("prog", main) == 1
+    assert capsys.readouterr().err == f"prog: /run/hal: Permission denied\n{hint}"

@@ -27,7 +27,7 @@ from hal_vmm import main
 from hal_vmm.commands import control_command, stop_command
 from hal_vmm.commands.control_command import parse_duration
 from hal_vmm.config import HeartbeatConfig, StopConfig
-from hal_vmm.manager import state
+from hal_vmm.manager import resident, state
 from hal_vmm.manager.markers import Markers
 from hal_vmm.manager.qemulock import lock_path
 from hal_vmm.manager.state import State
@@ -463,3 +463,11 @@ def test_every_refusal_is_a_line(run_dir: str) -> None:
         assert raised.value.message
         assert raised.value.hint
         assert "\n" not in str(raised.value)
+
+
+def test_a_manager_that_may_not_write_its_state_does_not_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HAL_RUN_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("HAL_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr("os.access", lambda path, mode: path != str(tmp_path / "state"))
+    with pytest.raises(HostError, match=r"state: no permission to write \(run this as root\)"):
+        resident.run(announce=True, child=True, verbose=False)

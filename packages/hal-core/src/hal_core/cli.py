@@ -31,7 +31,8 @@ def run(program: str, main: Callable[[list[str]], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        complain(program, f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        hint = "run this as root" if isinstance(error, PermissionError) and os.getuid() else ""
+        complain(program, f"{error.filename}: {error.strerror}" if error.filename else str(error), hint)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -88,9 +88,10 @@ def _check_host(plan: GuestPlan, gathered: Inputs) -> None:
     """
     kvm = gathered.kvm
     if plan.accel == "kvm" and kvm is not None and not kvm.works:
+        cure = "run this as root" if os.getuid() else "switch on virtualization in the firmware setup"
         raise HostError(
             f"KVM does not work on this server: {kvm.reason}",
-            'switch on virtualization in the firmware setup; to run all the same, slowly: vmm.accel = "auto"',
+            f'{cure}; to run all the same, slowly: vmm.accel = "auto"',
         )
     for disk in plan.disks:
         if disk.kind == "file" and not os.path.isfile(disk.host):

@@ -8,6 +8,7 @@ import os
 import signal
 
 from hal_core import config, log, paths
+from hal_core.errors import HostError
 from hal_vmm.config import VmmConfig
 from hal_vmm.manager.host import AnnouncedHost, Host, RealHost
 from hal_vmm.manager.loop import Manager
@@ -22,9 +23,13 @@ def run(announce: bool, child: bool, verbose: bool) -> None:
 
     :param announce: only say what would be done to the host.
     :param child: QEMU is a process of ours, not a unit.
-    :raise ConfigError: hal.toml is wrong.
+    :raise ConfigError: hal.toml is wrong. :raise HostError: there is no place to keep the state.
     """
     log.setup(verbose)
+    for directory in (paths.run_dir(), paths.state_dir()):
+        os.makedirs(directory, exist_ok=True)
+        if not os.access(directory, os.W_OK):
+            raise HostError(f"{directory}: no permission to write", "run this as root")
     asyncio.run(_run(announce, child))
 
 
