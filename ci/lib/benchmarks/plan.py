@@ -19,8 +19,9 @@ from hal_core import facts
 from hal_core.machine import Machine
 from hal_core.testing import synthetic
 from hal_vmm.config import VmmConfig
+from hal_vmm.launch import commandline
 from hal_vmm.plan import guest as planning
-from hal_vmm.qemu import commandline, flavour_builtin
+from hal_vmm.qemu import flavour_builtin
 
 LARGE = "512 CPUs, 64 disks, 16 NICs"
 SECONDS = 0.3  # goal for the large server

@@ -24,11 +24,12 @@ from hal_core.machine import Machine, Optical
 from hal_core.testing import synthetic
 from hal_vmm.commands import apply_command
 from hal_vmm.config import BootConfig, DevicesConfig, MemoryConfig, VmmConfig
+from hal_vmm.launch import options
+from hal_vmm.launch.commandline import Site, compile_plan
 from hal_vmm.launch.launchplan import FIRST_FD, LaunchPlan
 from hal_vmm.plan.guest import plan
 from hal_vmm.plan.guestplan import GuestPlan
-from hal_vmm.qemu import flavour_builtin, options, probe
-from hal_vmm.qemu.commandline import Site, compile_plan
+from hal_vmm.qemu import flavour_builtin, probe
 from hal_vmm.qemu.flavour import Flavour
 
 DEBIAN, EL9 = flavour_builtin.FLAVOURS["debian12"], flavour_builtin.FLAVOURS["el9"]

@@ -16,10 +16,10 @@ from hal_core.testing import synthetic
 from hal_vmm.config import VmmConfig
 from hal_vmm.plan import pinned, slots
 from hal_vmm.plan.guest import plan
-from hal_vmm.plan.guestplan import Kvm
 from hal_vmm.plan.pinned import Pinned
 from hal_vmm.plan.slots import Device, Entry
 from hal_vmm.qemu import flavour_builtin
+from hal_vmm.qemu.flavour import Kvm
 
 DEBIAN, EL9, EL10 = (flavour_builtin.FLAVOURS[name] for name in ("debian12", "el9", "el10"))
 

@@ -12,9 +12,8 @@ from hal_core.testing import synthetic
 from hal_vmm.config import BootConfig, CpuConfig, VmmConfig
 from hal_vmm.plan import show
 from hal_vmm.plan.guest import plan
-from hal_vmm.plan.guestplan import Kvm
 from hal_vmm.qemu import flavour_builtin
-from hal_vmm.qemu.flavour import MachineType
+from hal_vmm.qemu.flavour import Kvm, MachineType
 
 DEBIAN, EL10 = flavour_builtin.FLAVOURS["debian12"], flavour_builtin.FLAVOURS["el10"]
 

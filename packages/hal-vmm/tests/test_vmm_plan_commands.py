@@ -17,9 +17,9 @@ from hal_core.testing import synthetic, sysfs
 from hal_vmm.commands import apply_command, plan_command, preflight_command
 from hal_vmm.config import BootConfig, DevicesConfig, VmmConfig
 from hal_vmm.plan import pinned
-from hal_vmm.plan.guestplan import Kvm
 from hal_vmm.plan.inputs import Inputs
 from hal_vmm.qemu import flavour_builtin, probe
+from hal_vmm.qemu.flavour import Kvm
 
 DEBIAN = flavour_builtin.FLAVOURS["debian12"]
 

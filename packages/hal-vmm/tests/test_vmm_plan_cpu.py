@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hal_core.errors import ConfigError, HostError
 from hal_core.machine import Cpu, CpuThread
 from hal_core.testing import synthetic
+from hal_vmm.era import ERAS
 from hal_vmm.plan import cpumodel, cpuplan, numaplan
 from hal_vmm.plan.cpuplan import Placement
-from hal_vmm.plan.era import ERAS
 from hal_vmm.plan.held import ranges
 from hal_vmm.qemu import flavour_builtin
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from hal_vmm.launch import commandline
+from hal_vmm.launch.commandline import Site
 from hal_vmm.plan import inputs
-from hal_vmm.qemu import commandline
-from hal_vmm.qemu.commandline import Site
 
 _MACHINES = Path(os.environ.get("HAL_MACHINES") or Path(__file__).resolve().parents[4] / "shared" / "machines")
 _TRUTH_FILE = _MACHINES / "truth.json"

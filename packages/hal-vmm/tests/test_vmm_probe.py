@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hal_core.errors import ConfigError, HostError, UsageError
-from hal_vmm.plan.era import ERAS
+from hal_vmm.era import ERAS
 from hal_vmm.qemu import flavour_builtin, probe
 
 GREETING = {"QMP": {"version": {"qemu": {"major": 9, "minor": 1, "micro": 2}}, "capabilities": []}}

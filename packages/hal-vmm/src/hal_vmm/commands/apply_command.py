@@ -15,13 +15,12 @@ import sys
 from hal_core import atomic, paths
 from hal_core.errors import ConfigError, HostError
 from hal_vmm.commands import arguments
-from hal_vmm.launch import hostmemory
+from hal_vmm.launch import commandline, hostmemory
+from hal_vmm.launch.commandline import Site
 from hal_vmm.launch.launchplan import LaunchPlan
 from hal_vmm.plan import inputs, pinned
 from hal_vmm.plan.guestplan import GuestPlan
 from hal_vmm.plan.inputs import Inputs
-from hal_vmm.qemu import commandline
-from hal_vmm.qemu.commandline import Site
 
 USAGE = """\
 usage: hal-vmm apply [--json] [--repin]

@@ -9,9 +9,9 @@ import sys
 from hal_core import paths
 from hal_core.errors import UsageError
 from hal_vmm.commands import arguments
+from hal_vmm.launch import commandline, options
+from hal_vmm.launch.commandline import Site
 from hal_vmm.plan import inputs, show
-from hal_vmm.qemu import commandline, options
-from hal_vmm.qemu.commandline import Site
 
 USAGE = """\
 usage: hal-vmm plan [--json | --qemu] [--root DIR|FILE] [--assume NAME]

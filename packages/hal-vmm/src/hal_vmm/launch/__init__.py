@@ -1,1 +1,1 @@
-"""From the compiled plan to a running QEMU."""
+"""From a plan to a running QEMU: `commandline` compiles the launch plan, `launcher` becomes QEMU by it."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hal_core.errors import HostError
 from hal_core.machine import Cpu
-from hal_vmm.plan.era import Era
+from hal_vmm.era import Era
 from hal_vmm.qemu.flavour import Flavour
 
 # By vendor, oldest first, each with the years in which it was sold: kernels of the era know it, and later processors of

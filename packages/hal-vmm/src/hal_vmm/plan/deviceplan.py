@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from hal_core.machine import SerialPort
 from hal_vmm.config import VmmConfig
+from hal_vmm.era import Era
 from hal_vmm.plan import slots
-from hal_vmm.plan.era import Era
 from hal_vmm.plan.held import HeldBack
 from hal_vmm.qemu.flavour import Flavour
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 from hal_core.machine import Disk, Optical
 from hal_vmm.config import DevicesConfig
+from hal_vmm.era import Era
 from hal_vmm.plan import slots
-from hal_vmm.plan.era import Era
 from hal_vmm.plan.held import HeldBack
 from hal_vmm.plan.keepers import Keepers
 from hal_vmm.plan.slots import Device, Entry

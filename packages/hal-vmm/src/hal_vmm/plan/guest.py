@@ -10,11 +10,11 @@ from typing import Optional
 from hal_core.errors import ConfigError, HostError
 from hal_core.machine import Machine
 from hal_vmm.config import VmmConfig
+from hal_vmm.era import ERAS, Era
 from hal_vmm.plan import cpumodel, cpuplan, deviceplan, diskplan, memoryplan, nicplan, numaplan, smbios
-from hal_vmm.plan.era import ERAS, Era
-from hal_vmm.plan.guestplan import BootFrom, CpuPlan, GuestPlan, Kvm
+from hal_vmm.plan.guestplan import BootFrom, CpuPlan, GuestPlan
 from hal_vmm.plan.pinned import REPIN, Pinned
-from hal_vmm.qemu.flavour import Flavour, MachineType
+from hal_vmm.qemu.flavour import Flavour, Kvm, MachineType
 
 _NOTHING_KNOWN = Pinned("", "", "", {})
 _FIRMWARE_NOTE = ("this server starts by UEFI; the product sees a PC BIOS and boots in that way",)

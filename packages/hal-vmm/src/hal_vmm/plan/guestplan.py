@@ -1,5 +1,5 @@
 """The guest as it ought to be: plain values, made by :mod:`hal_vmm.plan.guest`, spelled for a QEMU by
-:mod:`hal_vmm.qemu.commandline`.
+:mod:`hal_vmm.launch.commandline`.
 """
 
 from __future__ import annotations
@@ -7,26 +7,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from hal_vmm.era import ERAS, Era
 from hal_vmm.launch.launchplan import Pin
 from hal_vmm.plan.cpuplan import Topology
 from hal_vmm.plan.deviceplan import Channel, SerialPlan
 from hal_vmm.plan.diskplan import DiskPlan, OpticalPlan
-from hal_vmm.plan.era import ERAS, Era
 from hal_vmm.plan.held import HeldBack
 from hal_vmm.plan.memoryplan import MemoryPlan
 from hal_vmm.plan.nicplan import NicPlan
 from hal_vmm.plan.numaplan import GuestNode
 from hal_vmm.plan.pinned import Pinned
 from hal_vmm.plan.smbios import Smbios
-
-
-@dataclass(frozen=True)
-class Kvm:
-    """What is known of KVM on the server, beyond what the facts say: :mod:`hal_vmm.qemu.kvmcheck` finds it out."""
-
-    works: bool
-    reason: str = ""  # why it does not
-    model: str = ""  # the CPU model that a guest really ran with; "" if that was not tried
 
 
 @dataclass(frozen=True)
@@ -51,7 +42,7 @@ class CpuPlan:
 
 @dataclass(frozen=True)
 class GuestPlan:
-    """Everything about the guest but how one particular QEMU spells it: :mod:`hal_vmm.qemu.commandline` does that."""
+    """Everything about the guest but how one particular QEMU spells it: :mod:`hal_vmm.launch.commandline` does that."""
 
     era: str
     machine: str  # machine type with its version

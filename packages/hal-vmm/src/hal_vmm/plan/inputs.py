@@ -14,10 +14,10 @@ from hal_core.machine import Machine
 from hal_vmm.config import VmmConfig
 from hal_vmm.plan import cpumodel, pinned
 from hal_vmm.plan import guest as planning
-from hal_vmm.plan.guestplan import GuestPlan, Kvm
+from hal_vmm.plan.guestplan import GuestPlan
 from hal_vmm.plan.pinned import Pinned
 from hal_vmm.qemu import flavour_builtin, kvmcheck, probe
-from hal_vmm.qemu.flavour import Flavour
+from hal_vmm.qemu.flavour import Flavour, Kvm
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any, Optional
 
 from hal_core import atomic, paths
 from hal_core.errors import FileFormatError, HostError
-from hal_vmm.plan.era import ERAS
+from hal_vmm.era import ERAS
 from hal_vmm.plan.slots import Entry
 from hal_vmm.qemu.flavour import Flavour
 

@@ -1,1 +1,1 @@
-"""What a QEMU can do, and how it is told what to be."""
+"""What a QEMU can do: which one, with what devices, and whether KVM works."""

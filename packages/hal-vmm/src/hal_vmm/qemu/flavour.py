@@ -94,3 +94,12 @@ class Flavour:
                 "choose another era for the product, or install a QEMU that still has it",
             )
         return max(found, key=lambda machine: (not machine.deprecated, machine.version))
+
+
+@dataclass(frozen=True)
+class Kvm:
+    """What is known of KVM on the server, beyond what the facts say: :mod:`hal_vmm.qemu.kvmcheck` finds it out."""
+
+    works: bool
+    reason: str = ""  # why it does not
+    model: str = ""  # the CPU model that a guest really ran with; "" if that was not tried

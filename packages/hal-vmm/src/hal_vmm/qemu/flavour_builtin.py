@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hal_core.errors import UsageError
-from hal_vmm.plan.era import ERAS
+from hal_vmm.era import ERAS
 from hal_vmm.qemu.flavour import CpuModel, Flavour, MachineType
 
 DEFAULT = "el9"

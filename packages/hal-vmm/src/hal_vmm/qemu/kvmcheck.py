@@ -16,8 +16,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from hal_core import atomic, paths
-from hal_vmm.plan.guestplan import Kvm
-from hal_vmm.qemu.flavour import Flavour
+from hal_vmm.qemu.flavour import Flavour, Kvm
 
 DEADLINE_S = 2.0  # about 0.2 s on real hardware, nearly all of it the BIOS
 

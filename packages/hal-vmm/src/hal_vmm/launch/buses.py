@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Optional
 
+from hal_vmm.launch.options import Options, keyval
 from hal_vmm.plan import slots
 from hal_vmm.plan.diskplan import DiskPlan, OpticalPlan
 from hal_vmm.plan.guestplan import GuestPlan
 from hal_vmm.plan.nicplan import NicPlan
 from hal_vmm.qemu.flavour import Flavour
-from hal_vmm.qemu.options import Options, keyval
 
 # DVD drives are tried after every disk.
 _FIRST_DVD_BOOTINDEX = 1000
@@ -20,7 +20,7 @@ _DVD_ON_PIIX = ("ide.1", 0)
 
 
 def at(plan: GuestPlan, slot: int, function: int = 0) -> dict[str, object]:
-    """The properties that put a device on the root bus. Nothing sits behind a bridge: see :mod:`hal_vmm.plan.era`."""
+    """The properties that put a device on the root bus. Nothing sits behind a bridge: see :mod:`hal_vmm.era`."""
     bus = "pcie.0" if plan.profile.family == "q35" else "pci.0"
     return {"bus": bus, "addr": f"{slot:02x}.{function:x}"}
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Optional
 
 from hal_core.errors import HostError
+from hal_vmm.launch import buses
 from hal_vmm.launch.launchplan import VERSION, LaunchPlan
+from hal_vmm.launch.options import Options, keyval
 from hal_vmm.plan import slots
 from hal_vmm.plan.deviceplan import AGENT
 from hal_vmm.plan.guestplan import GuestPlan
 from hal_vmm.plan.smbios import Smbios
-from hal_vmm.qemu import buses
 from hal_vmm.qemu.flavour import Flavour
-from hal_vmm.qemu.options import Options, keyval
 
 #: One QMP socket each: a QMP socket serves one client at a time.
 CONSUMERS = ("manager", "udev", "netcfg", "console", "collectd", "cli")
