@@ -247,6 +247,9 @@ def keep_running(demo: Demo) -> None:
 
 
 def main() -> int:
+    # However it is told to end, and even when a script started it with ^C ignored: nothing is left running.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     cache, keep = Path(sys.argv[1]), "--keep" in sys.argv[2:]
     begun = time.monotonic()
     print("==> this very machine, and what a product would see of it", flush=True)
