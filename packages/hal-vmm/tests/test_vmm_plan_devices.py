@@ -79,6 +79,9 @@ def test_a_disk_looks_as_it_did_on_bare_metal() -> None:
     assert (disk.logical_block_bytes, disk.physical_block_bytes) == (512, 4096)
     assert (disk.rotation_rate, disk.discard) == (1, True)
     assert plan(with_disk()).disks[0].rotation_rate == 0
+    assert plan(with_disk(rotation_rpm=7200)).disks[0].rotation_rate == 7200
+    assert plan(with_disk(rotation_rpm=3)).disks[0].rotation_rate == 0, "no rate that the field can hold"
+    assert plan(with_disk(rotational=False, rotation_rpm=7200)).disks[0].rotation_rate == 1
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ class DiskPlan:
     model: str
     logical_block_bytes: int
     physical_block_bytes: int
-    rotation_rate: int  # 1: does not rotate; 0: unknown (as SCSI and ATA define the field)
+    rotation_rate: int  # revolutions per minute; 1: does not rotate; 0: unknown (as SCSI and ATA define the field)
     discard: bool
     read_only: bool
 
@@ -127,6 +127,17 @@ def plan(
     return Disks(tuple(planned), tuple(drives), assignment.entries, drive_entries, tuple(held), notes)
 
 
+def _rotation_rate(disk: Disk) -> int:
+    """As SBC-4, "Block Device Characteristics", has it: what a field may hold as a rate is 0x401 to 0xfffe.
+
+    An unknown rate is "not reported", which makes Linux say "rotational", as on bare metal.
+    """
+    if not disk.rotational:
+        return 1
+    rpm = disk.rotation_rpm or 0
+    return rpm if 0x401 <= rpm <= 0xFFFE else 0
+
+
 def names(disk: Disk) -> tuple[str, ...]:
     """Everything that an administrator may call a disk."""
     return disk.name, disk.path, disk.wwn, disk.serial, disk.by_path
@@ -164,8 +175,7 @@ def _disk(disk: Disk, slot: int, identity: str, bus: str) -> DiskPlan:
         model=model,
         logical_block_bytes=_block(disk.logical_block_bytes, 512),
         physical_block_bytes=_block(disk.physical_block_bytes, disk.logical_block_bytes),
-        # A spinning disk's rate is not in sysfs: 0, "not reported", makes Linux say "rotational" as on bare metal.
-        rotation_rate=0 if disk.rotational else 1,
+        rotation_rate=_rotation_rate(disk),
         discard=disk.discard,
         read_only=disk.read_only,
     )
