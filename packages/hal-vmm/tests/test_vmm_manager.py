@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hal_core import config
+from hal_vmm.config import VmmConfig
+from hal_vmm.manager.host import AnnouncedHost
+from hal_vmm.manager.loop import Manager
+from hal_vmm.manager.starter import ChildStarter
 from hal_vmm.testing import tinyguest
-from hal_vmm.testing.product import Product, product
+from hal_vmm.testing.product import Product, product, program
 
 pytestmark = [
     pytest.mark.component,
@@ -174,7 +181,7 @@ def test_maintenance_mode_excuses_silence(tiny: Product) -> None:
     tiny.wait_beating(other_than=first)
 
 
-def test_a_flood_of_garbage_is_no_heartbeat_and_costs_little(tiny: Product) -> None:
+def test_a_flood_of_garbage_is_no_heartbeat(tiny: Product) -> None:
     first = tiny.wait_beating()
     tiny.press("g")
     tiny.wait_beating(other_than=first)
@@ -206,3 +213,43 @@ def test_a_second_client_on_the_managers_socket_does_no_harm(tiny: Product) -> N
         count = tiny.status["heartbeats"]["line"]
         tiny.wait(lambda: tiny.status["heartbeats"]["line"] > count + 2, "beats go on")
     assert tiny.qemu_pid == first
+
+
+class LookingHost(AnnouncedHost):
+    """Notes what is on disk at the moment in which the host is asked to reboot."""
+
+    def __init__(self, last_exit: Path) -> None:
+        self._last_exit = last_exit
+        self.found: dict[str, object] = {}
+        self.asked = asyncio.Event()
+
+    async def reboot(self, why: str) -> None:
+        self.found = json.loads(self._last_exit.read_text())
+        self.asked.set()
+
+
+def test_the_reason_is_on_disk_before_the_host_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = tmp_path / "hal"
+    base.mkdir()
+    tiny = Product(base, QUICK)
+    tiny.write_plan(tinyguest.launch_plan(tiny.run_dir, tiny.image))
+    monkeypatch.setattr(sys, "argv", [program("hal-vmm")])  # where the manager looks for the launcher
+    for name in ("HAL_RUN_DIR", "HAL_STATE_DIR", "HAL_CONFIG_DIR", "HAL_DEFAULTS_DIR"):
+        monkeypatch.setenv(name, tiny.environment[name])
+
+    async def follow() -> LookingHost:
+        host = LookingHost(tiny.state_dir / "vmm" / "last-exit.json")
+        settings = config.load(VmmConfig, "vmm")
+        manager = Manager(str(tiny.run_dir), str(tiny.state_dir), settings, ChildStarter(str(tiny.run_dir)), host)
+        following = asyncio.create_task(manager.run())
+        await asyncio.to_thread(tiny.wait_beating)
+        tiny.press("r")
+        await asyncio.wait_for(host.asked.wait(), 30)
+        manager.stop()
+        await following
+        return host
+
+    try:
+        assert asyncio.run(follow()).found["reason"] == "guest-reset"
+    finally:
+        tiny.close()
