@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hal_vmm.launch.launchplan import Pin
 from hal_vmm.manager import pinning
+from hal_vmm.plan.pin import Pin
 
 NO_THREAD = (1 << 22) + 1  # above PID_MAX_LIMIT (proc(5))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import select
@@ -14,6 +13,7 @@ from hal_core import config, guestagent, paths
 from hal_core.errors import HalError, HostError, QmpDisconnected, QmpTimeout
 from hal_core.notify import notify
 from hal_core.qmp_once import Once
+from hal_vmm.commands import arguments
 from hal_vmm.config import StopConfig, VmmConfig
 from hal_vmm.manager.markers import Markers
 from hal_vmm.manager.qemulock import running_pid
@@ -23,38 +23,31 @@ PRESS_EVERY = 10.0  # seconds: a product that boots loses a press of the power b
 QUIT_SECONDS = 5.0
 RETRY_SECONDS = 1.0  # between two attempts to get hold of QEMU's socket
 
-EPILOG = """\
-The product is asked through its guest agent, then by the ACPI power button, then it is ended by force; hal.toml(5),
-[vmm.stop], has the deadlines. Start it again with: hal vmm start
+USAGE = """\
+usage: hal-vmm stop [--force] [--if-running]
 
-examples:
-  hal vmm stop
-  hal vmm stop --force      do not ask, as if the power cord were pulled
+End the product; the host goes on. The product is asked through its guest agent, then by the ACPI power button, then it
+is ended by force; hal.toml(5), [vmm.stop], has the deadlines. Start it again with: hal vmm start
+
+options:
+  --force       do not ask the product first, as if the power cord were pulled
+  --if-running  do nothing if it does not run (hal-qemu.service's ExecStop, which systemd also runs when QEMU has ended)
 """
 
 
-def main(arguments: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """Stop the product and say how it ended.
 
     :raise HalError: it could not be stopped.
     """
-    parser = argparse.ArgumentParser(
-        prog="hal-vmm stop",
-        description="End the product; the host goes on.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--force", action="store_true", help="do not ask the product first")
-    parser.add_argument(
-        "--if-running",
-        action="store_true",
-        help="do nothing if it does not run (hal-qemu.service's ExecStop, which systemd also runs when QEMU has ended)",
-    )
-    options = parser.parse_args(arguments)
+    given = arguments.parse("stop", argv, {"--force", "--if-running"}, ())
+    if "help" in given:
+        sys.stdout.write(USAGE)
+        return 0
     deadlines = config.load(VmmConfig, "vmm").stop
     run_dir = paths.run_dir()
     pid = running_pid(run_dir)
-    if pid is None and options.if_running:
+    if pid is None and "if-running" in given:
         return 0
     Markers(run_dir).set_stopped(pid)
     if pid is None:
@@ -62,7 +55,7 @@ def main(arguments: list[str]) -> int:
         return 0
     begun = time.monotonic()
     _ask_for_time(deadlines)
-    how = end(run_dir, pid, deadlines, options.force)
+    how = end(run_dir, pid, deadlines, "force" in given)
     print(f"the product has ended ({how}, {time.monotonic() - begun:.0f} s)")
     return 0
 

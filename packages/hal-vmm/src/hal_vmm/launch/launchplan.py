@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
+from hal_vmm.plan.pin import Pin
+
 VERSION = 1
 FIRST_FD = 16  # below it: stdin, stdout, stderr, and what the launcher itself has open for a moment
 
@@ -42,12 +44,6 @@ class Listener:
 
     fd: int
     path: str
-
-
-@dataclass(frozen=True)
-class Pin:
-    vcpu: int  # QEMU's cpu-index
-    cpu: int  # the host's logical CPU
 
 
 @dataclass(frozen=True)

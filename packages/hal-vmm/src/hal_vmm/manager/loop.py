@@ -16,7 +16,6 @@ from typing import Optional
 from hal_core.errors import HalError
 from hal_core.notify import notify
 from hal_vmm.config import VmmConfig
-from hal_vmm.launch.launchplan import Pin
 from hal_vmm.manager import crashpolicy, dump, exitreason, pinning, state
 from hal_vmm.manager.decision import Sight, Step, end_reason, next_step
 from hal_vmm.manager.describe import describe, rescue_text
@@ -28,6 +27,7 @@ from hal_vmm.manager.markers import Markers
 from hal_vmm.manager.starter import Starter
 from hal_vmm.manager.verdict import Health, Signals, judge
 from hal_vmm.manager.watch import Watch
+from hal_vmm.plan.pin import Pin
 
 logger = logging.getLogger(__name__)
 

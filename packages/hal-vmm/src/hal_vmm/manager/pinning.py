@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 
-from hal_vmm.launch.launchplan import Pin
+from hal_vmm.plan.pin import Pin
 
 logger = logging.getLogger(__name__)
 

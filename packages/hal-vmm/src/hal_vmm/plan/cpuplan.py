@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from hal_core.errors import ConfigError, HostError
 from hal_core.machine import Cpu, CpuThread
-from hal_vmm.launch.launchplan import Pin
 from hal_vmm.plan.held import HeldBack, ranges
+from hal_vmm.plan.pin import Pin
 
 # An xAPIC id has 8 bits and 255 is the broadcast (Intel SDM vol. 3, 11.6.2.1): without interrupt remapping, CPUs with
 # higher ids get no interrupts from devices.

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from hal_vmm.era import ERAS, Era
-from hal_vmm.launch.launchplan import Pin
 from hal_vmm.plan.cpuplan import Topology
 from hal_vmm.plan.deviceplan import Channel, SerialPlan
 from hal_vmm.plan.diskplan import DiskPlan, OpticalPlan
@@ -16,6 +15,7 @@ from hal_vmm.plan.held import HeldBack
 from hal_vmm.plan.memoryplan import MemoryPlan
 from hal_vmm.plan.nicplan import NicPlan
 from hal_vmm.plan.numaplan import GuestNode
+from hal_vmm.plan.pin import Pin
 from hal_vmm.plan.pinned import Pinned
 from hal_vmm.plan.smbios import Smbios
 

@@ -17,7 +17,8 @@ import shutil
 from pathlib import Path
 from typing import Union
 
-from hal_vmm.launch.launchplan import FIRST_FD, VERSION, LaunchPlan, Listener, Node, Pin
+from hal_vmm.launch.launchplan import FIRST_FD, VERSION, LaunchPlan, Listener, Node
+from hal_vmm.plan.pin import Pin
 
 IMAGE_BYTES = 1 << 20  # SeaBIOS boots from nothing smaller
 COM2, COM4 = 0x2F8, 0x2E8
