@@ -12,7 +12,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))  # run with -I: nothing but this directory is added
 
 from benchmarks.measure import BenchError, Row
-
 from hal_core import table
 
 # name → what it measures; the module benchmarks.NAME has measure(cache, rounds) -> list[Row]

@@ -20,7 +20,6 @@ sys.path.insert(0, str(Path(__file__).parent))  # run with -I: nothing but this 
 
 import productos
 from console import Console
-
 from hal_core import table
 from hal_vmm.commands.status import collect
 from hal_vmm.manager.qemulock import running_pid

@@ -1,6 +1,6 @@
-"""The demo's product OS: this distribution's own kernel and busybox, with QEMU's guest agent, in one initramfs.
+"""The demo's product OS: this distribution's kernel and busybox, QEMU's guest agent, hal-guest: in one initramfs.
 
-Built once and cached by content: the same packages, the same init script, the same modules give the same file.
+Built once and cached by content: the same packages, the same scripts, the same modules give the same file.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 INIT = Path(__file__).with_name("product-init.sh")
+HEARTBEAT = Path(__file__).resolve().parents[2] / "packages/hal-guest/sbin/hal-heartbeat"
 
 # In any order: depmod's modules.dep tells what each one needs.
 MODULES = (
@@ -76,7 +77,9 @@ def build(cache: Path, say: Say) -> ProductOs:
     """
     cache.mkdir(parents=True, exist_ok=True)
     packages = _debian_packages() if shutil.which("apt-get") else _rpm_packages()
-    key = hashlib.sha256("\n".join([*packages, *MODULES]).encode() + INIT.read_bytes() + Path(__file__).read_bytes())
+    key = hashlib.sha256("\n".join([*packages, *MODULES]).encode())
+    for file in (INIT, HEARTBEAT, Path(__file__)):
+        key.update(file.read_bytes())
     home = cache / key.hexdigest()[:16]
     done = ProductOs(home / "vmlinuz", home / "initrd.gz")
     if done.kernel.exists() and done.initrd.exists():
@@ -159,6 +162,7 @@ def _build_initrd(tree: Path, work: Path) -> None:
     )
     shutil.copy(INIT, root / "init")
     (root / "init").chmod(0o755)
+    shutil.copy(HEARTBEAT, root / "usr" / "sbin")
     agent = _only(tree.glob(AGENT), tree.glob("usr/bin/qemu-ga"))
     shutil.copy(agent, root / AGENT)
     _copy_libraries(agent, root)

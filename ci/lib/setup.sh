@@ -56,9 +56,10 @@ is_there() {
 
 missing_packages() {
     # The names, in this system's words, of what the groups in "$@" lack.
-    local group debian el pattern
-    while read -r group debian el pattern; do
-        case " $* " in *" $group "*) ;; *) continue ;; esac
+    local groups debian el pattern wanted
+    wanted=$(IFS='|'; echo "$*")
+    while read -r groups debian el pattern; do
+        [[ ,$groups, =~ ,($wanted), ]] || continue
         is_there "$pattern" || if [ "$(package_manager)" = dnf ]; then echo "$el"; else echo "$debian"; fi
     done < <(grep -v '^#' "$root/ci/lib/packages.txt")
 }
@@ -117,7 +118,8 @@ make_environment() {
 
 install_working_tree() {
     # Editable: the modules are the working tree's own. Scripts and metadata are copies, renewed when they change.
-    local key directories=("$root"/packages/*/)
+    local key directories=("$root"/packages/*/setup.cfg) # some packages have no Python
+    directories=("${directories[@]%/setup.cfg}")
     key=$(cd "$root" && sha256sum ci/requirements.txt packages/*/setup.cfg packages/*/pyproject.toml packages/*/bin/* | sha256sum)
     [ "$(cat "$cache/venv/packages.key" 2> /dev/null)" != "$key" ] || return 0
     say "Installing the working tree's packages into .cache/venv"

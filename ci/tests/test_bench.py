@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+import bench
+from benchmarks.measure import Row, Samples, interleave
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "ci/lib"))
-
-import bench  # noqa: E402 (ci/lib is no package: it belongs to the commands in ci/)
-from benchmarks.measure import Row, Samples, interleave  # noqa: E402
-
 KEYS = {"name", "value", "unit", "goal", "met"}
 
 

@@ -29,6 +29,7 @@ LIGHT = {"os", "stat", "__future__"}  # loaded by every interpreter anyway; besi
 LIGHT_CORE = {"hal_core.quickjson", "hal_core.atomic", "hal_core.errors", "hal_core.notify"}
 HEAVY = {"argparse", "asyncio", "collections", "dataclasses", "enum", "functools", "inspect", "json", "logging", "re"}
 HEAVY |= {"pathlib", "socket", "subprocess", "tempfile", "tomllib", "tomli", "typing", "importlib.metadata"}
+HEAVY |= {"hal_core.rpmdb", "hal_core.selinux_status", "rpm", "selinux"}
 
 
 def module_name(package: str) -> str:

@@ -14,14 +14,13 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from productos import ProductOs
-
 from benchmarks.measure import BenchError
 from benchmarks.watch import Lines, await_exit
 from hal_vmm.commands.status import collect
 from hal_vmm.manager.markers import Markers
 from hal_vmm.manager.qemulock import running_pid
 from hal_vmm.testing.product import private_environment
+from productos import ProductOs
 
 PATIENCE = 60.0  # seconds
 

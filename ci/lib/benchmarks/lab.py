@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Optional
 
 import productos
-
 from benchmarks import libvirt
 from benchmarks.halproduct import HalProduct
 from benchmarks.libvirt import Libvirt

@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any, Optional
 from xml.sax.saxutils import escape, quoteattr
 
-from productos import ProductOs
-
 from benchmarks import reaper
 from benchmarks.measure import BenchError
 from benchmarks.watch import Lines, await_exit
+from productos import ProductOs
 
 NOT_INSTALLED = "libvirt is not installed"
 PATIENCE = 60.0  # seconds

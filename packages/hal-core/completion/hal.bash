@@ -65,7 +65,12 @@ _hal_check() {
     mapfile -t COMPREPLY < <(compgen -W "--json --defaults --help" -- "${COMP_WORDS[COMP_CWORD]}")
 }
 
+_hal_version() {
+    mapfile -t COMPREPLY < <(compgen -W "--json --verify --help" -- "${COMP_WORDS[COMP_CWORD]}")
+}
+
 complete -F _hal hal
 complete -F _hal_facts hal-facts
 complete -F _hal_record hal-record
 complete -F _hal_check hal-check
+complete -F _hal_version hal-version

@@ -1,9 +1,9 @@
 """A real systemd as process 1 of a container of its own, with HAL's units installed in it as they are: for tests.
 
-The container is a few namespaces and an overlay over this machine's root: whatever is written there goes to a tmpfs. It
-has no device nodes but harmless ones, no network but its own loopback, and /sys and /proc/sys read-only. Its
-``reboot.target`` and ``poweroff.target`` end all units and do nothing else. So units, programs, users and directories
-are where they are on a server, and nothing of this machine is touched.
+The container is a few namespaces and an overlay over a root directory, by default this machine's own: whatever is
+written there goes to a tmpfs. It has no device nodes but harmless ones, no network but its own loopback, and /sys and
+/proc/sys read-only. Its ``reboot.target`` and ``poweroff.target`` end all units and do nothing else. So units, programs,
+users and directories are where they are on a server, and nothing of this machine is touched.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from typing import Callable, Optional
 
 PATIENCE = 60.0  # seconds: how long a test waits for what takes a moment, on a busy machine
 
-# $1: an empty directory. $2: what is laid over this machine's root.
+# $1: an empty directory. $2: what is laid over the root. $3: the root. $4: where units are.
 _INIT = r"""
 set -eu
 mount -t tmpfs -o mode=0755 tmpfs "$1"
 mkdir "$1/upper" "$1/work" "$1/root"
-mount -t overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" overlay "$1/root"
+mount -t overlay -o "lowerdir=$3,upperdir=$1/upper,workdir=$1/work" overlay "$1/root"
 cp -a "$2/." "$1/root/"
 cd "$1/root"
 mount -t proc proc proc
@@ -49,9 +49,11 @@ mount --bind /dev/null dev/console
 pivot_root . .
 umount -l .
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=hal-test \
-    SYSTEMD_UNIT_PATH=/run/systemd/system:/usr/lib/hal-test/units SYSTEMD_GENERATOR_PATH=/nonexistent \
+    SYSTEMD_UNIT_PATH="$4" SYSTEMD_GENERATOR_PATH=/nonexistent \
     /lib/systemd/systemd --system --log-target=journal --unit=default.target
 """
+_UNIT_PATH = "/run/systemd/system:/usr/lib/hal-test/units"
+_UNIT_PATH_OF_ANOTHER = f"/etc/systemd/system:{_UNIT_PATH}:/usr/lib/systemd/system"
 _ENTER_CGROUP = 'echo $$ > "$1/cgroup.procs"; shift; exec "$@"'
 _PROBE = """
 set -e
@@ -99,9 +101,12 @@ class SystemdHost:
     """The container.
 
     :param base: an empty directory. Put what is to be installed below :attr:`files`, then :meth:`boot`.
+    :param root: the root directory of the system that is to run. Of this machine's own no units are loaded; of another's
+        all, except those of the skeleton.
     """
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, root: Path = Path("/")) -> None:
+        self._root = root
         self.files = base / "files"
         self.units = self.files / "usr/lib/hal-test/units"
         self.units.mkdir(parents=True)
@@ -133,7 +138,8 @@ class SystemdHost:
     def boot(self) -> None:
         """Return when systemd is up; no unit but the journal's has been started then."""
         self._cgroup.mkdir()
-        init = ("sh", "-c", _INIT, "sh", str(self._layer), str(self.files))
+        unit_path = _UNIT_PATH if self._root == Path("/") else _UNIT_PATH_OF_ANOTHER
+        init = ("sh", "-c", _INIT, "sh", str(self._layer), str(self.files), str(self._root), unit_path)
         unshare = ("unshare", *_NAMESPACES, "--fork", "--kill-child", *init)
         outer = subprocess.Popen(
             ["sh", "-c", _ENTER_CGROUP, "sh", str(self._cgroup), *unshare],
@@ -234,9 +240,9 @@ def _removed(directory: Path) -> bool:
 
 
 @contextlib.contextmanager
-def systemd_host(base: Path) -> Iterator[SystemdHost]:
-    """A container that is ended at the end; the caller installs and boots."""
-    host = SystemdHost(base)
+def systemd_host(base: Path, root: Path = Path("/")) -> Iterator[SystemdHost]:
+    """A container that is ended at the end; the caller installs and boots. The parameters are SystemdHost's."""
+    host = SystemdHost(base, root)
     try:
         yield host
     finally:

@@ -1,0 +1,5 @@
+"""`python -m factory`: what ci/rpms runs."""
+
+from factory.command import start
+
+start()

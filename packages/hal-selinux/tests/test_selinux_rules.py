@@ -1,0 +1,392 @@
+"""What the linked policy allows, and what it does not: two tables, and some complete lists.
+
+Each row: who, whose, class, permissions, and why. Attributes are expanded, conditions count as allowed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.component
+
+INHERITED = "getattr ioctl read write"
+
+ALLOWED = [
+    # domains and how they are entered
+    ("init_t", "hal_qemu_launch_t", "process", "transition rlimitinh", "hal-qemu.service"),
+    ("init_t", "hal_qemu_launch_t", "process2", "nnp_transition nosuid_transition", "… with NoNewPrivileges="),
+    ("init_t", "hal_vmm_t", "process2", "nnp_transition", "hal-vmm.service"),
+    ("init_t", "hal_vmm_plan_t", "process2", "nnp_transition", "hal-qemu-plan.service"),
+    ("hal_qemu_launch_t", "hal_qemu_t", "process", "transition rlimitinh", "the launcher becomes QEMU"),
+    ("hal_qemu_launch_t", "hal_qemu_t", "process2", "nnp_transition", "… with NoNewPrivileges="),
+    ("hal_qemu_launch_t", "qemu_exec_t", "file", "execute read open map", "… by exec"),
+    ("hal_vmm_plan_t", "hal_qemu_probe_t", "process2", "nnp_transition", "asks a QEMU what it can do"),
+    ("hal_vmm_plan_t", "hal_qemu_probe_t", "process", "transition sigkill", "… and ends one that hangs"),
+    # QEMU: what the launcher leaves open
+    ("hal_qemu_t", "hal_qemu_launch_t", "fd", "use", "every descriptor from the launcher"),
+    ("hal_qemu_t", "init_t", "fd", "use", "standard input, output, error"),
+    ("hal_qemu_t", "init_t", "unix_stream_socket", "read write getattr", "standard error leads to the journal"),
+    ("hal_qemu_t", "fixed_disk_device_t", "blk_file", f"{INHERITED} lock", "disks"),
+    ("hal_qemu_t", "removable_device_t", "blk_file", INHERITED, "DVD drives, and their trays"),
+    ("hal_qemu_t", "tty_device_t", "chr_file", INHERITED, "serial ports"),
+    ("hal_qemu_t", "usbtty_device_t", "chr_file", INHERITED, "serial ports on USB"),
+    ("hal_qemu_t", "usb_device_t", "chr_file", INHERITED, "USB devices, which come over QMP"),
+    ("hal_qemu_t", "tun_tap_device_t", "chr_file", INHERITED, "taps"),
+    ("hal_qemu_t", "vhost_device_t", "chr_file", INHERITED, "vhost-net"),
+    ("hal_qemu_t", "hal_image_t", "file", f"{INHERITED} lock", "image files that stand for disks"),
+    ("hal_qemu_t", "hal_qemu_lock_t", "file", "read write lock", "the lock that says that it runs"),
+    ("hal_qemu_t", "hal_qemu_launch_t", "unix_stream_socket", "accept read write", "the launcher made its sockets"),
+    # QEMU: what it opens
+    ("hal_qemu_t", "kvm_device_t", "chr_file", "open read write ioctl", "before QEMU 8.2 only by path"),
+    ("hal_qemu_t", "hal_events_t", "file", "open read write", "event journal, its file"),
+    ("hal_qemu_t", "hal_events_t", "fifo_file", "open read write", "event journal, its pipe"),
+    ("hal_qemu_t", "hal_var_run_t", "dir", "search", "the way there"),
+    ("hal_qemu_t", "hal_boot_t", "file", "open read", "a kernel to boot, by /proc/self/fd/N"),
+    ("hal_qemu_t", "hal_qemu_tmpfs_t", "file", "read write map setattr", "memory in huge pages"),
+    ("hal_qemu_t", "usr_t", "file", "open read", "BIOS"),
+    ("hal_qemu_t", "lib_t", "file", "open read map execute", "libraries, and its own modules"),
+    ("hal_qemu_t", "sysfs_t", "file", "open read", "NUMA nodes, limits of disks"),
+    ("hal_qemu_t", "hal_qemu_t", "anon_inode", "create map read write", "io_uring"),
+    ("hal_qemu_t", "hal_qemu_t", "netlink_kobject_uevent_socket", "create bind", "libusb insists"),
+    ("hal_qemu_t", "hal_qemu_t", "process", "fork", "threads"),
+    ("hal_qemu_t", "init_t", "process", "sigchld", "systemd is its parent"),
+    # QEMU: a memory dump through a pipe, of the guest manager's
+    ("hal_qemu_t", "hal_vmm_t", "fd", "use", "a pipe, over QMP"),
+    ("hal_qemu_t", "hal_vmm_t", "fifo_file", "write", "… and what goes through it"),
+    ("hal_qemu_t", "unconfined_t", "fd", "use", "`hal vmm dump` in an administrator's shell"),
+    ("hal_qemu_t", "unconfined_t", "fifo_file", "write", "… too"),
+    # the probe
+    ("hal_qemu_probe_t", "hal_vmm_plan_t", "fifo_file", "read write", "questions and answers"),
+    ("hal_qemu_probe_t", "hal_vmm_tmp_t", "file", "open read write lock", "the disk of the guest of ten bytes"),
+    ("hal_qemu_probe_t", "kvm_device_t", "chr_file", "open read write ioctl", "does KVM work?"),
+    # the launcher
+    ("hal_qemu_launch_t", "hal_qemu_launch_t", "capability", "chown setuid setgid net_admin", "becomes hal-qemu; taps"),
+    ("hal_qemu_launch_t", "hal_var_run_t", "file", "open read", "the launch plan"),
+    ("hal_qemu_launch_t", "hal_qemu_lock_t", "file", "create open lock write setattr", "the lock"),
+    ("hal_qemu_launch_t", "hal_events_t", "fifo_file", "create unlink open write setattr", "event journal, its pipe"),
+    ("hal_qemu_launch_t", "hal_events_t", "file", "create unlink setattr", "… and its file"),
+    ("hal_qemu_launch_t", "hal_qmp_t", "sock_file", "create unlink", "QMP"),
+    ("hal_qemu_launch_t", "hal_channel_t", "sock_file", "create unlink", "guest agent, heartbeat"),
+    ("hal_qemu_launch_t", "hal_var_run_t", "dir", "add_name remove_name", "… which are there"),
+    ("hal_qemu_launch_t", "fixed_disk_device_t", "blk_file", "open read write ioctl", "disks"),
+    ("hal_qemu_launch_t", "removable_device_t", "blk_file", "open read ioctl", "DVD drives"),
+    ("hal_qemu_launch_t", "tty_device_t", "chr_file", "open read write ioctl", "serial ports"),
+    ("hal_qemu_launch_t", "usbtty_device_t", "chr_file", "open read write ioctl", "… on USB"),
+    ("hal_qemu_launch_t", "tun_tap_device_t", "chr_file", "open read write ioctl", "taps"),
+    ("hal_qemu_launch_t", "hal_qemu_launch_t", "tun_socket", "create relabelfrom relabelto", "… made, or there"),
+    ("hal_qemu_launch_t", "vhost_device_t", "chr_file", "open read write ioctl", "vhost-net"),
+    ("hal_qemu_launch_t", "kvm_device_t", "chr_file", "open read write", "KVM, from QEMU 8.2 on"),
+    ("hal_qemu_launch_t", "hal_image_t", "file", "open read write", "image files"),
+    ("hal_qemu_launch_t", "hal_boot_t", "file", "open read", "a kernel to boot"),
+    ("hal_qemu_launch_t", "getty_t", "file", "open read", "who holds a serial port?"),
+    ("hal_qemu_launch_t", "init_t", "unix_dgram_socket", "sendto", "READY=1"),
+    ("hal_qemu_launch_t", "hal_qemu_launch_t", "process", "setsched setrlimit", "QEMU's CPUs and limits"),
+    # the guest manager
+    ("hal_vmm_t", "hal_vmm_t", "capability", "sys_nice kill dac_override", "pins, kills, reads the journal"),
+    ("hal_vmm_t", "hal_qmp_t", "sock_file", "write", "QMP"),
+    ("hal_vmm_t", "hal_channel_t", "sock_file", "write", "guest agent, heartbeat"),
+    ("hal_vmm_t", "hal_qemu_launch_t", "unix_stream_socket", "connectto", "… both made by the launcher"),
+    ("hal_vmm_t", "hal_qemu_lock_t", "file", "open read write lock", "is QEMU there?"),
+    ("hal_vmm_t", "hal_events_t", "file", "open read write map", "what has the product done?"),
+    ("hal_vmm_t", "hal_qemu_t", "process", "getsched setsched sigkill", "pins it, kills it when it hangs"),
+    ("hal_vmm_t", "hal_var_run_t", "file", "create write rename unlink", "its state, markers"),
+    ("hal_vmm_t", "hal_var_run_t", "dir", "watch", "… of which it is told at once"),
+    ("hal_vmm_t", "hal_var_lib_t", "file", "create write rename unlink", "why the last run ended"),
+    ("hal_vmm_t", "hal_dump_t", "file", "create write rename unlink", "memory dumps"),
+    ("hal_vmm_t", "bin_t", "file", "execute execute_no_trans", "head(1), systemctl(1)"),
+    ("hal_vmm_t", "hal_unit_file_t", "service", "start status", "starts QEMU, has it planned anew"),
+    ("hal_vmm_t", "init_t", "system", "status", "… through systemctl"),
+    ("hal_vmm_t", "systemd_logind_t", "dbus", "send_msg", "reboots, powers off the host"),
+    ("hal_vmm_t", "tty_device_t", "chr_file", "open write", "the text of the rescue state"),
+    ("hal_vmm_t", "init_t", "unix_dgram_socket", "sendto", "WATCHDOG=1"),
+    ("hal_vmm_t", "sysctl_kernel_t", "file", "open read", "the boot's id"),
+    # the planner
+    ("hal_vmm_plan_t", "sysfs_t", "file", "open read write", "the hardware; huge pages"),
+    ("hal_vmm_plan_t", "proc_t", "file", "open read", "the hardware"),
+    ("hal_vmm_plan_t", "proc_net_t", "file", "open read", "bonds, VLANs"),
+    ("hal_vmm_plan_t", "udev_runtime_t", "file", "open read", "names and serial numbers"),
+    ("hal_vmm_plan_t", "kvm_device_t", "chr_file", "open read write", "may it be opened?"),
+    ("hal_vmm_plan_t", "vhost_device_t", "chr_file", "getattr", "is it there?"),
+    ("hal_vmm_plan_t", "hal_image_t", "file", "getattr", "are the images there?"),
+    ("hal_vmm_plan_t", "hal_var_run_t", "file", "create write rename unlink", "the plans"),
+    ("hal_vmm_plan_t", "hal_var_lib_t", "file", "create write rename unlink", "the pinned hardware"),
+    ("hal_vmm_plan_t", "hal_boot_t", "file", "create write rename", "copies of a kernel to boot"),
+    ("hal_vmm_plan_t", "boot_t", "file", "open read", "… from /boot"),
+    ("hal_vmm_plan_t", "hal_vmm_tmp_t", "file", "create write unlink", "the disk of the guest of ten bytes"),
+    ("hal_vmm_plan_t", "hal_vmm_plan_t", "udp_socket", "create ioctl", "permanent addresses of NICs"),
+    # all programs of HAL
+    ("hal_vmm_t", "hal_etc_t", "file", "open read", "hal.toml"),
+    ("hal_vmm_plan_t", "hal_etc_t", "file", "open read", "hal.toml"),
+    ("hal_vmm_t", "lib_t", "file", "open read", "HAL itself; its defaults"),
+    # systemd's part
+    ("init_t", "hal_var_run_t", "dir", "mounton", "ReadWritePaths="),
+    ("init_t", "hal_var_lib_t", "dir", "mounton", "ReadWritePaths="),
+    ("init_t", "hal_image_t", "dir", "mounton", "ReadWritePaths="),
+    ("init_t", "hal_qemu_t", "process", "sigkill signal", "systemctl stop"),
+    ("systemd_tmpfiles_t", "hal_var_run_t", "dir", "create setattr", "tmpfiles.d"),
+]
+
+TOUCH = "open read write append create unlink rename"
+
+FORBIDDEN = [
+    # QEMU and the host's files
+    ("hal_qemu_t", "shadow_t", "file", TOUCH, "the host's passwords"),
+    ("hal_qemu_t", "fixed_disk_device_t", "blk_file", "open append create setattr", "a disk that it was not given"),
+    ("hal_qemu_t", "removable_device_t", "blk_file", "open append create setattr", "a DVD that it was not given"),
+    ("hal_qemu_t", "fixed_disk_device_t", "chr_file", "open", "a disk by its other door"),
+    ("hal_qemu_t", "scsi_generic_device_t", "chr_file", "open read write", "a disk by a third one"),
+    ("hal_qemu_t", "usb_device_t", "chr_file", "open", "a USB device that it was not given"),
+    ("hal_qemu_t", "tty_device_t", "chr_file", "open", "the console, a serial port that it was not given"),
+    ("hal_qemu_t", "usbtty_device_t", "chr_file", "open", "… one on USB"),
+    ("hal_qemu_t", "tun_tap_device_t", "chr_file", "open", "a network of its own"),
+    ("hal_qemu_t", "vhost_device_t", "chr_file", "open", "… by vhost"),
+    ("hal_qemu_t", "memory_device_t", "chr_file", "open read write", "the host's memory"),
+    ("hal_qemu_t", "vfio_device_t", "chr_file", "open read write", "PCI devices"),
+    ("hal_qemu_t", "random_device_t", "chr_file", "write", "the kernel's entropy"),
+    ("hal_qemu_t", "hal_image_t", "file", "open create unlink", "an image that it was not given"),
+    ("hal_qemu_t", "hal_dump_t", "file", TOUCH, "memory dumps of earlier products"),
+    ("hal_qemu_t", "hal_etc_t", "file", TOUCH, "HAL's configuration"),
+    ("hal_qemu_t", "hal_var_lib_t", "file", TOUCH, "HAL's state"),
+    ("hal_qemu_t", "hal_var_run_t", "file", TOUCH, "the launch plan, that of its next start too"),
+    ("hal_qemu_t", "hal_var_run_t", "dir", "write add_name remove_name", "a file beside it"),
+    ("hal_qemu_t", "hal_events_t", "dir", "write add_name remove_name", "a journal that it made itself"),
+    ("hal_qemu_t", "hal_events_t", "file", "create unlink rename", "… or made disappear"),
+    ("hal_qemu_t", "hal_qemu_lock_t", "file", "open create unlink", "another lock"),
+    ("hal_qemu_t", "hal_boot_t", "file", "write create unlink", "the kernel that it boots from"),
+    ("hal_qemu_t", "hal_unit_file_t", "file", TOUCH, "HAL's units"),
+    ("hal_qemu_t", "sysfs_t", "file", "write append", "the host's hardware"),
+    ("hal_qemu_t", "etc_t", "file", "write append create", "the host's configuration"),
+    ("hal_qemu_t", "usr_t", "file", "write append create", "the host's programs"),
+    ("hal_qemu_t", "lib_t", "file", "write append create", "the host's libraries"),
+    ("hal_qemu_t", "tmp_t", "dir", "write add_name", "a file in /tmp"),
+    ("hal_qemu_t", "var_log_t", "dir", "write add_name", "the host's logs"),
+    ("hal_qemu_t", "user_home_t", "file", TOUCH, "somebody's files"),
+    ("hal_qemu_t", "boot_t", "file", "open read write", "the host's kernel"),
+    # QEMU and programs
+    ("hal_qemu_t", "shell_exec_t", "file", "execute execute_no_trans", "a shell"),
+    ("hal_qemu_t", "bin_t", "file", "execute execute_no_trans", "any program"),
+    ("hal_qemu_t", "qemu_exec_t", "file", "execute_no_trans", "another QEMU"),
+    ("hal_qemu_t", "hal_vmm_exec_t", "file", "execute execute_no_trans", "HAL's"),
+    ("hal_qemu_t", "usr_t", "file", "execute", "code from a data file"),
+    ("hal_qemu_t", "hal_image_t", "file", "execute map", "code from a disk"),
+    ("hal_qemu_t", "hal_qemu_tmpfs_t", "file", "execute", "code from the product's memory"),
+    ("hal_qemu_t", "hal_qemu_t", "process", "ptrace execstack execheap setexec setcurrent dyntransition", "itself"),
+    ("hal_qemu_t", "hal_qemu_t", "process", "setrlimit setsched setcap", "its limits, its CPUs"),
+    ("hal_qemu_t", "hal_vmm_t", "process", "ptrace sigkill signal transition", "the guest manager"),
+    ("hal_qemu_t", "init_t", "process", "ptrace sigkill signal transition", "systemd"),
+    ("hal_qemu_t", "unconfined_t", "process", "ptrace sigkill signal transition", "an administrator's shell"),
+    # QEMU and the rest of the host
+    ("hal_qemu_t", "hal_qmp_t", "sock_file", "write create unlink", "its own QMP, as a client"),
+    ("hal_qemu_t", "hal_channel_t", "sock_file", "write create unlink", "… and channels"),
+    ("hal_qemu_t", "hal_qemu_launch_t", "unix_stream_socket", "connectto", "… by the launcher's label"),
+    ("hal_qemu_t", "init_t", "unix_stream_socket", "connectto", "systemd"),
+    ("hal_qemu_t", "system_dbusd_t", "unix_stream_socket", "connectto", "D-Bus"),
+    ("hal_qemu_t", "hal_unit_file_t", "service", "start stop", "HAL's units"),
+    ("hal_qemu_t", "hal_qemu_t", "tun_socket", "create relabelto attach_queue", "another tap"),
+    ("hal_qemu_t", "hal_qemu_t", "netlink_kobject_uevent_socket", "write", "made-up device events"),
+    ("hal_qemu_t", "kernel_t", "system", "module_request syslog_read", "the kernel"),
+    ("hal_qemu_t", "security_t", "security", "load_policy setenforce setbool", "SELinux"),
+    # the probe: a QEMU that gets nothing
+    ("hal_qemu_probe_t", "fixed_disk_device_t", "blk_file", "open read write", "disks"),
+    ("hal_qemu_probe_t", "removable_device_t", "blk_file", "open read write", "DVD drives"),
+    ("hal_qemu_probe_t", "usb_device_t", "chr_file", "open read write", "USB devices"),
+    ("hal_qemu_probe_t", "tun_tap_device_t", "chr_file", "open read write", "taps"),
+    ("hal_qemu_probe_t", "hal_image_t", "file", TOUCH, "images"),
+    ("hal_qemu_probe_t", "hal_var_run_t", "file", TOUCH, "the plan that is being made"),
+    ("hal_qemu_probe_t", "hal_events_t", "file", TOUCH, "the running QEMU's journal"),
+    ("hal_qemu_probe_t", "shadow_t", "file", TOUCH, "the host's passwords"),
+    ("hal_qemu_probe_t", "bin_t", "file", "execute execute_no_trans", "any program"),
+    ("hal_qemu_probe_t", "shell_exec_t", "file", "execute execute_no_trans", "a shell"),
+    # the launcher
+    ("hal_qemu_launch_t", "shadow_t", "file", TOUCH, "the host's passwords"),
+    ("hal_qemu_launch_t", "shell_exec_t", "file", "execute execute_no_trans", "a shell"),
+    ("hal_qemu_launch_t", "bin_t", "file", "execute_no_trans", "any program but QEMU"),
+    ("hal_qemu_launch_t", "qemu_exec_t", "file", "execute_no_trans", "a QEMU with the launcher's rights"),
+    ("hal_qemu_launch_t", "hal_etc_t", "file", "write create unlink", "HAL's configuration"),
+    ("hal_qemu_launch_t", "hal_var_run_t", "file", "write create unlink", "the plan that it carries out"),
+    ("hal_qemu_launch_t", "hal_var_lib_t", "file", "write create unlink", "HAL's state"),
+    ("hal_qemu_launch_t", "hal_dump_t", "file", TOUCH, "memory dumps"),
+    ("hal_qemu_launch_t", "memory_device_t", "chr_file", "open read write", "the host's memory"),
+    ("hal_qemu_launch_t", "usb_device_t", "chr_file", "open", "USB devices: they are hal-udev's"),
+    ("hal_qemu_launch_t", "hal_qemu_launch_t", "capability", "sys_admin sys_rawio dac_override mknod", "more"),
+    ("hal_qemu_launch_t", "hal_unit_file_t", "service", "start stop", "units"),
+    # the guest manager, which reads what the product says
+    ("hal_vmm_t", "shadow_t", "file", TOUCH, "the host's passwords"),
+    ("hal_vmm_t", "fixed_disk_device_t", "blk_file", "open read write", "disks"),
+    ("hal_vmm_t", "removable_device_t", "blk_file", "open read write", "DVD drives"),
+    ("hal_vmm_t", "hal_image_t", "file", TOUCH, "images"),
+    ("hal_vmm_t", "kvm_device_t", "chr_file", "open read write", "KVM"),
+    ("hal_vmm_t", "tun_tap_device_t", "chr_file", "open read write", "taps"),
+    ("hal_vmm_t", "sysfs_t", "file", "write append", "the host's hardware"),
+    ("hal_vmm_t", "hal_etc_t", "file", "write create unlink", "HAL's configuration"),
+    ("hal_vmm_t", "hal_unit_file_t", "file", "write create unlink", "HAL's units"),
+    ("hal_vmm_t", "hal_boot_t", "file", "write create unlink", "the kernel that the product boots"),
+    ("hal_vmm_t", "shell_exec_t", "file", "execute execute_no_trans", "a shell"),
+    ("hal_vmm_t", "qemu_exec_t", "file", "execute execute_no_trans", "QEMU: that is hal-qemu.service's"),
+    ("hal_vmm_t", "hal_qemu_t", "process", "ptrace transition dyntransition", "QEMU's memory"),
+    ("hal_vmm_t", "hal_qemu_probe_t", "process", "transition", "a QEMU of its own"),
+    ("hal_vmm_t", "hal_vmm_t", "capability", "sys_admin net_admin sys_module sys_ptrace setuid sys_boot", "more"),
+    ("hal_vmm_t", "sshd_t", "process", "sigkill signal", "other programs"),
+    ("hal_vmm_t", "kernel_t", "system", "module_request", "kernel modules"),
+    ("hal_vmm_t", "init_t", "system", "reload halt", "systemd itself"),
+    # the planner
+    ("hal_vmm_plan_t", "shadow_t", "file", TOUCH, "the host's passwords"),
+    ("hal_vmm_plan_t", "fixed_disk_device_t", "blk_file", "open read write", "disks: what they are is in /sys"),
+    ("hal_vmm_plan_t", "removable_device_t", "blk_file", "open read write", "DVD drives"),
+    ("hal_vmm_plan_t", "hal_image_t", "file", "open read write", "images"),
+    ("hal_vmm_plan_t", "hal_dump_t", "file", TOUCH, "memory dumps"),
+    ("hal_vmm_plan_t", "hal_qmp_t", "sock_file", "write", "the running product"),
+    ("hal_vmm_plan_t", "hal_channel_t", "sock_file", "write", "the running product"),
+    ("hal_vmm_plan_t", "hal_qemu_t", "process", "transition ptrace sigkill signal setsched", "the running QEMU"),
+    ("hal_vmm_plan_t", "hal_events_t", "file", TOUCH, "its journal"),
+    ("hal_vmm_plan_t", "qemu_exec_t", "file", "execute_no_trans", "a QEMU with the planner's rights"),
+    ("hal_vmm_plan_t", "shell_exec_t", "file", "execute execute_no_trans", "a shell"),
+    ("hal_vmm_plan_t", "bin_t", "file", "execute_no_trans", "any program but QEMU"),
+    ("hal_vmm_plan_t", "hal_etc_t", "file", "write create unlink", "HAL's configuration"),
+    ("hal_vmm_plan_t", "hal_vmm_plan_t", "udp_socket", "bind connect read write", "a network"),
+    ("hal_vmm_plan_t", "kernel_t", "system", "module_request", "kernel modules"),
+    ("hal_vmm_plan_t", "hal_unit_file_t", "service", "start stop", "units"),
+    # other programs of the host
+    ("httpd_t", "hal_qmp_t", "sock_file", "write", "rules the product"),
+    ("sshd_t", "hal_qmp_t", "sock_file", "write", "rules the product"),
+    ("httpd_t", "hal_dump_t", "file", "open read", "the product's secrets"),
+    ("udev_t", "hal_qemu_t", "process", "transition ptrace", "QEMU"),
+    ("qemu_t", "hal_image_t", "file", "open read write", "another QEMU, of libvirt's say"),
+    ("svirt_t", "hal_image_t", "file", "open read write", "… of libvirt's"),
+]
+
+
+Row = tuple[str, str, str, str, str]
+
+
+def name(row: Row) -> str:
+    return f"{row[0]} → {row[1]}:{row[2]} {row[4]}"
+
+
+def targets(facts: dict[str, Any], source: str, object_class: str, permission: str) -> set[str]:
+    """All that a domain may do this with, if only under a condition."""
+    rules = (key.split() for key in facts["allowed"])
+    return {rule[1] for rule in rules if rule[0] == source and rule[2:] == [object_class, permission]}
+
+
+def sources(facts: dict[str, Any], target: str, object_class: str, permission: str) -> set[str]:
+    """All confined domains that may do this, whatever the booleans are."""
+    rules = (key.split() for key, condition in facts["allowed"].items() if not condition)
+    return {rule[0] for rule in rules if rule[1:] == [target, object_class, permission]}
+
+
+@pytest.mark.parametrize("row", ALLOWED, ids=name)
+def test_allowed(facts: dict[str, Any], row: Row) -> None:
+    source, target, object_class, permissions, _ = row
+    conditions = {one: facts["allowed"].get(f"{source} {target} {object_class} {one}") for one in permissions.split()}
+    assert conditions == dict.fromkeys(permissions.split(), "")
+
+
+@pytest.mark.parametrize("row", FORBIDDEN, ids=name)
+def test_forbidden(facts: dict[str, Any], row: Row) -> None:
+    source, target, object_class, permissions, _ = row
+    # What does not exist is allowed to nobody: a row with a slip of the pen would never fail.
+    assert {source, target} <= set(facts["known types"])
+    assert set(permissions.split()) <= set(facts["known permissions"][object_class])
+    assert not [one for one in permissions.split() if f"{source} {target} {object_class} {one}" in facts["allowed"]]
+
+
+@pytest.mark.parametrize("domain", ["hal_qemu_t", "hal_qemu_probe_t"])
+def test_qemu_has_no_capability_and_no_network(facts: dict[str, Any], domain: str) -> None:
+    on_itself = {key.split()[2] for key in facts["allowed"] if key.split()[:2] == [domain, domain]}
+    sockets = {one for one in on_itself if one.endswith("socket")}
+    assert not {one for one in on_itself if one.startswith(("cap", "packet"))}
+    assert sockets == {"netlink_kobject_uevent_socket", "unix_stream_socket"}
+    assert not {one for one in ("name_bind", "name_connect", "node_bind") if targets(facts, domain, "tcp_socket", one)}
+
+
+def test_what_qemu_opens_is_a_short_list(facts: dict[str, Any]) -> None:
+    """All of it: of the host's devices KVM, of its files nothing that is secret or that differs from host to host."""
+    everybody = {"devtty_t", "null_device_t", "urandom_device_t", "zero_device_t"}  # … may open these
+    assert targets(facts, "hal_qemu_t", "chr_file", "open") == {"kvm_device_t", *everybody}
+    assert targets(facts, "hal_qemu_t", "blk_file", "open") == set()
+    assert targets(facts, "hal_qemu_t", "sock_file", "write") == {"setrans_runtime_t"}  # … ask for labels in words
+    libraries = {"ld_so_cache_t", "ld_so_t", "lib_t", "textrel_shlib_t"}
+    data = {"cpu_online_t", "etc_t", "locale_t", "sysctl_crypto_t", "sysfs_t", "usr_t"}
+    own = {"hal_boot_t", "hal_events_t", "hal_qemu_t", "hal_qemu_tmpfs_t", "qemu_exec_t"}
+    assert targets(facts, "hal_qemu_t", "file", "open") == libraries | data | own
+
+
+def test_what_qemu_changes_is_a_short_list(facts: dict[str, Any]) -> None:
+    files = {"hal_events_t", "hal_image_t", "hal_qemu_lock_t", "hal_qemu_t", "hal_qemu_tmpfs_t"}
+    assert targets(facts, "hal_qemu_t", "file", "write") == files
+    assert targets(facts, "hal_qemu_t", "dir", "write") == set()
+    assert targets(facts, "hal_qemu_t", "blk_file", "write") == {"fixed_disk_device_t", "removable_device_t"}
+
+
+@pytest.mark.parametrize("domain", ["hal_qemu_t", "hal_qemu_probe_t"])
+def test_qemu_runs_no_program_and_leaves_its_domain_for_no_other(facts: dict[str, Any], domain: str) -> None:
+    assert targets(facts, domain, "file", "execute_no_trans") == set()
+    assert targets(facts, domain, "process", "transition") == set()
+    assert targets(facts, domain, "process", "dyntransition") == set()
+    assert targets(facts, domain, "file", "execute") == {"ld_so_t", "lib_t", "qemu_exec_t", "textrel_shlib_t"}
+
+
+def test_who_enters_a_domain(facts: dict[str, Any]) -> None:
+    enter = {domain: sources(facts, domain, "process", "transition") for domain in facts["types"]}
+    assert {domain: who for domain, who in enter.items() if who} == {
+        "hal_qemu_t": {"hal_qemu_launch_t"},
+        "hal_qemu_probe_t": {"hal_vmm_plan_t"},
+        "hal_qemu_launch_t": {"init_t"},
+        "hal_vmm_t": {"init_t"},
+        "hal_vmm_plan_t": {"init_t"},
+    }
+
+
+def test_where_a_program_leads(facts: dict[str, Any]) -> None:
+    processes = {rule: new for rule, new in facts["transitions"].items() if rule.split()[2] == "process"}
+    of_scripts = {rule for rule in processes if rule.startswith("initrc_t ")}  # the reference policy's: no part of HAL
+    assert {rule: new for rule, new in processes.items() if rule not in of_scripts and new.startswith("hal_")} == {
+        "init_t hal_qemu_launch_exec_t process": "hal_qemu_launch_t",
+        "init_t hal_vmm_exec_t process": "hal_vmm_t",
+        "hal_qemu_launch_t qemu_exec_t process": "hal_qemu_t",
+        "hal_vmm_plan_t qemu_exec_t process": "hal_qemu_probe_t",
+    }
+    # The planner is entered by name only: the unit says so.
+    assert "init_t hal_vmm_exec_t file entrypoint" not in facts["allowed"]
+    assert "hal_vmm_plan_t hal_vmm_exec_t file entrypoint" in facts["allowed"]
+
+
+def test_new_files_get_their_types_without_being_relabelled(facts: dict[str, Any]) -> None:
+    files = {rule: new for rule, new in facts["transitions"].items() if rule.split()[2] != "process"}
+    assert files == {
+        "hal_qemu_launch_t hal_var_run_t file qemu.lock": "hal_qemu_lock_t",
+        "hal_qemu_launch_t hal_var_run_t sock_file": "hal_channel_t",
+        "hal_qemu_t hugetlbfs_t file": "hal_qemu_tmpfs_t",
+        "hal_qemu_t tmpfs_t file": "hal_qemu_tmpfs_t",
+        "hal_vmm_plan_t hal_var_run_t dir boot": "hal_boot_t",
+        "hal_vmm_plan_t tmp_t file": "hal_vmm_tmp_t",
+        "hal_vmm_t hal_var_lib_t dir dumps": "hal_dump_t",
+    }
+
+
+def test_who_rules_the_product(facts: dict[str, Any]) -> None:
+    administrator = {"sysadm_t"}  # the reference policy's confined one
+    writers = sources(facts, "hal_qmp_t", "sock_file", "write")
+    assert writers - administrator == {"hal_qemu_launch_t", "hal_vmm_t", "init_t"}
+    assert sources(facts, "hal_qemu_launch_t", "unix_stream_socket", "connectto") == {"hal_vmm_t", "init_t"}
+    assert sources(facts, "hal_qemu_t", "process", "ptrace") <= administrator | {"init_t"}
+
+
+def test_emulation_needs_the_boolean(facts: dict[str, Any]) -> None:
+    assert facts["booleans"] == {"hal_qemu_tcg": False}
+    for domain in ("hal_qemu_t", "hal_qemu_probe_t"):
+        assert facts["allowed"][f"{domain} {domain} process execmem"] == "hal_qemu_tcg is true"
+
+
+def test_the_planner_asks_network_cards_one_thing_only(facts: dict[str, Any]) -> None:
+    siocethtool = 0x8946  # include/uapi/linux/sockios.h
+    assert facts["ioctls"] == {"hal_vmm_plan_t hal_vmm_plan_t udp_socket": [siocethtool]}
+
+
+def test_no_domain_is_permissive_or_unconfined(facts: dict[str, Any]) -> None:
+    domains = {one for one, attributes in facts["types"].items() if "domain" in attributes}
+    assert domains == {"hal_qemu_launch_t", "hal_qemu_probe_t", "hal_qemu_t", "hal_vmm_plan_t", "hal_vmm_t"}
+    assert not [one for one in domains if "unconfined_domain_type" in facts["types"][one] or one in facts["permissive"]]
