@@ -172,7 +172,7 @@ def test_a_kernel_that_does_not_exist_is_said(directories: Path, boot: BootConfi
     assert snapshot(directories) == {}
 
 
-def test_a_kernel_that_only_root_may_read_is_copied_for_qemus_user(tmp_path: Path) -> None:
+def test_what_is_booted_is_copied_for_qemus_user(tmp_path: Path) -> None:
     kernel, initrd = tmp_path / "vmlinuz", tmp_path / "initrd"
     kernel.write_bytes(b"kernel")
     initrd.write_bytes(b"initrd")
@@ -180,11 +180,11 @@ def test_a_kernel_that_only_root_may_read_is_copied_for_qemus_user(tmp_path: Pat
     initrd.chmod(0o600)
     boot = BootConfig(kernel=str(kernel), initrd=str(initrd))
     apply_command.apply(gathered(boot=boot, user="hal-qemu"))
-    copy = tmp_path / "run/boot/initrd"
-    assert copy.read_bytes() == b"initrd"
-    assert copy.stat().st_mode & 0o777 == 0o644
+    copies = [tmp_path / "run/boot/kernel", tmp_path / "run/boot/initrd"]
+    assert [copy.read_bytes() for copy in copies] == [b"kernel", b"initrd"]
+    assert {copy.stat().st_mode & 0o777 for copy in copies} == {0o644}
     nodes = json.loads((tmp_path / "run/qemu.json").read_text())["nodes"]
-    assert [node["path"] for node in nodes if node["kind"] == "file"] == [str(kernel), str(copy)]
+    assert [node["path"] for node in nodes if node["kind"] == "file"] == [str(copy) for copy in copies]
     assert apply_command.apply(gathered(boot=boot, user="hal-qemu"))[0] == []
 
 

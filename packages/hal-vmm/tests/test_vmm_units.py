@@ -216,24 +216,7 @@ def test_the_preset_enables_the_target_and_so_everything(tmp_path: Path) -> None
 WHY_NOT = why_not() or ("" if tinyguest.find_qemu() else "QEMU is not installed (ci/test installs it)")
 in_systemd = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 
-# The disk image is all that the product gets of this machine: its disks, ports and NICs are not in the container.
-CONFIG = """
-[vmm]
-accel = "tcg"
-[vmm.memory]
-guest_mib = 256
-[vmm.devices]
-keep_disks = ["*"]
-keep_nics = ["*"]
-serial = []
-nic_backend = "unplugged"
-disk_files = ["/var/lib/hal/images/product.img"]
-[vmm.crash]
-backoff = 0
-[vmm.stop]
-agent = 0
-acpi = 3
-"""
+CONFIG = f"{tinyguest.HAL_TOML}[vmm.crash]\nbackoff = 0\n"
 
 # mov al, 0xfe; out 0x64, al; hlt: asks for a reboot at once.
 REBOOTS = bytes.fromhex("b0fee664f4ebfd").ljust(510, b"\0") + b"\x55\xaa"

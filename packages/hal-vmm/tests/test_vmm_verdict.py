@@ -96,6 +96,13 @@ def test_after_an_excuse_the_product_gets_all_of_its_missed_beats_anew(end: dict
     assert verdict_of(later) is Verdict.DEAD
 
 
+def test_a_silent_qemu_is_looked_at_in_time_after_maintenance_that_is_about_to_end() -> None:
+    """Also where heartbeats are switched off, so that nothing else reminds of the end of maintenance."""
+    signals = replace(silent_for(0), answered=NOW, maintenance_until=NOW + 0.25)
+    health = judge(signals, replace(CONFIG, transport="none"), 2.0)
+    assert (health.verdict, health.look_again) == (Verdict.EXCUSED, 2.25)
+
+
 def test_no_heartbeats_no_verdict_where_they_are_switched_off() -> None:
     config = replace(CONFIG, transport="none")
     assert judge(silent_for(80_000), config, HUNG_AFTER).why == "heartbeats are switched off"

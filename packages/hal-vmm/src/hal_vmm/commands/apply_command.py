@@ -101,7 +101,8 @@ def _boot_files(plan: GuestPlan, run_dir: str) -> tuple[list[str], str, str]:
     """What was changed; and the kernel and initrd, as files that QEMU's user may read.
 
     A descriptor alone is not enough for these two: QEMU opens them by path, /proc/self/fd/N, and that asks for the
-    file's own permissions. Distributions like to keep an initrd to root (mode 0600): then QEMU gets a copy.
+    file's own permissions. Distributions like to keep an initrd to root (mode 0600), and SELinux keeps QEMU out of
+    /boot whatever the mode. So a QEMU that is not root gets copies.
 
     :raise ConfigError: one of them is not there, or cannot be read.
     """
@@ -115,7 +116,7 @@ def _boot_files(plan: GuestPlan, run_dir: str) -> tuple[list[str], str, str]:
             mode = os.stat(path).st_mode
             if not stat.S_ISREG(mode):
                 raise ConfigError(f"{where}: not a file")
-            if not plan.user or mode & stat.S_IROTH:
+            if not plan.user:
                 found.append(path)
                 continue
             with open(path, "rb") as file:

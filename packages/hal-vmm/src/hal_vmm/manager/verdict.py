@@ -55,13 +55,12 @@ def judge(signals: Signals, config: HeartbeatConfig, hung_after: float) -> Healt
     """The verdict. QEMU comes before the product: while QEMU does not answer, heartbeats cannot arrive."""
     silence = signals.now - signals.answered
     excuse_ends = -math.inf if signals.maintenance_until is None else signals.maintenance_until
-    excused = signals.dumping or signals.now < excuse_ends
-    condemned_in = math.inf if excused else hung_after - (signals.now - max(signals.answered, excuse_ends))
+    # Silence counts from the last answer or from the end of an excuse, also of one that has not ended yet.
+    condemned_in = math.inf if signals.dumping else hung_after - (signals.now - max(signals.answered, excuse_ends))
     if condemned_in <= 0:
         return Health(Verdict.HUNG, why=f"no answer for {silence:.0f} s")
     if silence >= QMP_DEADLINE:
-        left = excuse_ends - signals.now if signals.now < excuse_ends else condemned_in
-        return Health(Verdict.UNRESPONSIVE, why=f"no answer for {silence:.0f} s", look_again=_finite(left))
+        return Health(Verdict.UNRESPONSIVE, why=f"no answer for {silence:.0f} s", look_again=_finite(condemned_in))
     health = _judge_product(signals, config)
     overdue = min(QMP_DEADLINE - silence, condemned_in)
     return replace(health, look_again=overdue if health.look_again is None else min(overdue, health.look_again))

@@ -24,6 +24,24 @@ IMAGE_BYTES = 1 << 20  # SeaBIOS boots from nothing smaller
 COM2, COM4 = 0x2F8, 0x2E8
 _ORIGIN = 0x7C00
 
+# For a host in a container: this image is all that the product gets. Disks, ports and NICs are the machine's own.
+IMAGE = "/var/lib/hal/images/product.img"
+HAL_TOML = f"""
+[vmm]
+accel = "tcg"
+[vmm.memory]
+guest_mib = 256
+[vmm.devices]
+keep_disks = ["*"]
+keep_nics = ["*"]
+serial = []
+nic_backend = "unplugged"
+disk_files = ["{IMAGE}"]
+[vmm.stop]
+agent = 0
+acpi = 3
+"""
+
 # bytes stand for themselves; a (jump opcode, label) for a short jump; a str for a label.
 _Code = Union[bytes, tuple[bytes, str], str]
 _JMP, _JZ, _JNZ = b"\xeb", b"\x74", b"\x75"
