@@ -2,8 +2,8 @@
 
 The container is a few namespaces and an overlay over a root directory, by default this machine's own: whatever is
 written there goes to a tmpfs. It has no device nodes but harmless ones, no network but its own loopback, and /sys and
-/proc/sys read-only. Its ``reboot.target`` and ``poweroff.target`` end all units and do nothing else. So units, programs,
-users and directories are where they are on a server, and nothing of this machine is touched.
+/proc/sys read-only. Its ``reboot.target`` and ``poweroff.target`` end all units and do nothing else. So units,
+programs, users and directories are where they are on a server, and nothing of this machine is touched.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts dev/pts
 mount -t tmpfs -o mode=1777 tmpfs dev/shm
 ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
+# Nodes of its own, not this machine's: systemd gives consoles another owner and mode, tmpfiles other nodes.
 for node in null zero full random urandom tty kvm net/tun; do
-    if [ -e "/dev/$node" ]; then : > "dev/$node"; mount --bind "/dev/$node" "dev/$node"; fi
+    if [ -e "/dev/$node" ]; then cp -a "/dev/$node" "dev/$node"; fi
 done
-: > dev/console
-mount --bind /dev/null dev/console
+cp -a dev/null dev/console
 pivot_root . .
 umount -l .
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=hal-test \
@@ -101,8 +101,8 @@ class SystemdHost:
     """The container.
 
     :param base: an empty directory. Put what is to be installed below :attr:`files`, then :meth:`boot`.
-    :param root: the root directory of the system that is to run. Of this machine's own no units are loaded; of another's
-        all, except those of the skeleton.
+    :param root: the root directory of the system that is to run. Of this machine's own no units are loaded, of
+        another's all but those of the skeleton.
     """
 
     def __init__(self, base: Path, root: Path = Path("/")) -> None:
