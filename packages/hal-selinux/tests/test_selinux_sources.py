@@ -10,7 +10,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1]
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.te"))
 POLICY = sorted(path for suffix in ("te", "if") for path in PACKAGE.glob(f"*.{suffix}"))
-MACROS = {"gen_require", "gen_tunable", "interface", "optional_policy", "policy_module", "tunable_policy", "can_exec"}
+MACROS = {"can_exec", "gen_require", "gen_tunable", "ifdef", "interface", "optional_policy", "policy_module"}
+MACROS |= {"tunable_policy"}
 
 
 def text(*suffixes: str) -> str:
