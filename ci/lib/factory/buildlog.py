@@ -17,11 +17,9 @@ _LIMIT = 20  # lines: what fits on a screen together with the rest
 def relevant(log: str) -> list[str]:
     """The last lines of a log that tell what went wrong; its very last lines, when none says so.
 
-    rpm's own "+ command" lines, and what succeeded, are left out.
+    rpm's own "+ command" lines are left out, and what is said again and again is shown where it is said last.
     """
     lines = [line.rstrip() for line in log.splitlines() if line.strip() and not line.startswith("+ ")]
-    telling: list[str] = []
-    for line in lines:
-        if _TELLING.search(line) and line not in telling:
-            telling.append(line)
+    last_place = {line: number for number, line in enumerate(lines)}
+    telling = [line for number, line in enumerate(lines) if _TELLING.search(line) and last_place[line] == number]
     return (telling or lines)[-_LIMIT:]

@@ -140,11 +140,11 @@ def clone(base: Path, place: Path) -> Iterator[Path]:
         yield root
     finally:
         if mounted:
-            programs.run("umount", "--lazy", root)
+            programs.run("umount", "--lazy", root, cleans_up=True)
         remove(place)
 
 
 def remove(directory: Path) -> None:
     """Remove a directory and everything in it, if it is there; mounted file systems are left alone."""
     if directory.exists():
-        programs.run("rm", "-rf", "--one-file-system", "--", directory)
+        programs.run("rm", "-rf", "--one-file-system", "--", directory, cleans_up=True)

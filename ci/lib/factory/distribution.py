@@ -31,18 +31,18 @@ class Distribution:
 
     :ivar repository: a directory that is a dnf repository; None: the machine's own configuration
     :ivar key: the same key means the same packages
-    :ivar work: dnf's caches, and its HOME
+    :ivar home: dnf's HOME
     """
 
     target: Target
     repository: Optional[Path]
     key: str
-    work: Path
+    home: Path
 
     @property
     def environment(self) -> dict[str, str]:
         """For dnf. Debian's rpm looks for the database of packages somewhere else than EL's: HOME has a .rpmmacros."""
-        return {"HOME": os.fspath(self.work)}
+        return {"HOME": os.fspath(self.home)}
 
     def dnf(self, root: Path, extra: Sequence[Path] = ()) -> list[str]:
         """How dnf is run on that root.
@@ -51,7 +51,7 @@ class Distribution:
         """
         command = [
             *("dnf", "--assumeyes", f"--installroot={root}", f"--releasever={self.target.version}"),
-            *("--setopt=install_weak_deps=False", "--setopt=tsflags=nodocs", f"--setopt=cachedir={self.work / 'dnf'}"),
+            *("--setopt=install_weak_deps=False", "--setopt=tsflags=nodocs"),
         ]
         for number, directory in enumerate(extra):
             name = f"hal{number}"

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
-from factory import build, chroot, distribution, mock, namespaces, order, repository, source, spec, store
+from factory import build, distribution, namespaces, order, programs, repository, source, spec, store
 from factory.checkout import Checkout
-from factory.distribution import Distribution
 from factory.errors import FactoryError
+from factory.maker import ChrootMaker, Maker, MockMaker
 from factory.spec import Spec
 from factory.target import Target
 
@@ -82,20 +82,19 @@ class Factory:
         done: dict[str, Built] = {}
         waiting = list(names)
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-            running: dict[concurrent.futures.Future[Built], str] = {}
-            while waiting or running:
-                for name in [name for name in waiting if self.requirements[name] <= done.keys()]:
-                    waiting.remove(name)
-                    running[pool.submit(self._one, name, keys[name], maker, done)] = name
-                finished, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-                for future in finished:
-                    del running[future]
-                    try:
-                        built = future.result()
-                    except BaseException:
-                        pool.shutdown(wait=True, cancel_futures=True)
-                        raise
-                    done[built.spec.name] = built
+            running: set[concurrent.futures.Future[Built]] = set()
+            try:
+                while waiting or running:
+                    for name in [name for name in waiting if self.requirements[name] <= done.keys()]:
+                        waiting.remove(name)
+                        running.add(pool.submit(self._one, name, keys[name], maker, done))
+                    finished, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+                    done.update({built.spec.name: built for built in (future.result() for future in finished)})
+            except KeyboardInterrupt:
+                programs.stop()
+                raise
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
         return [done[name] for name in names]
 
     def source_rpms(self, wanted: Sequence[str], result: Path) -> list[Path]:
@@ -149,68 +148,3 @@ class Factory:
         with tempfile.TemporaryDirectory() as directory:
             source.collect(self._checkout, package, Path(directory), self._work / "downloads")
             yield Path(directory)
-
-
-class Maker:
-    """A way to build one package.
-
-    :ivar key: changes when what packages are built from does
-    """
-
-    key: str
-
-    def prepare(self) -> None:
-        """Whatever is to be done once, before the first package."""
-
-    def make(self, package: Spec, sources: Path, result: Path, own: Sequence[Path]) -> None:
-        """Build it into an empty directory; :raise FactoryError: it does not build."""
-        raise NotImplementedError
-
-
-class ChrootMaker(Maker):
-    """In clean roots, with dnf and rpmbuild."""
-
-    def __init__(self, found: Distribution, work: Path, say: Callable[[str], None]) -> None:
-        self._distribution = found
-        self._work = work
-        self._say = say
-        self.key = found.key
-        roots = store.key([found.key, store.factory_key(), *distribution.BUILD_ROOT])
-        self._base = work / "roots" / f"{found.target.name}-{roots}"
-
-    def prepare(self) -> None:
-        if self._base.exists():
-            return
-        self._say(f"installing a clean root of {self._distribution.target.name}")
-        for old in self._base.parent.glob(f"{self._distribution.target.name}-*"):
-            chroot.remove(old)
-        self._base.parent.mkdir(parents=True, exist_ok=True)
-        log = self._base.parent / f"{self._distribution.target.name}.log"
-        log.unlink(missing_ok=True)
-        try:
-            chroot.make_base(self._base, self._distribution, distribution.BUILD_ROOT, log, builder=True)
-        except FactoryError as error:
-            raise build.BuildFailed("the clean root", "dnf install", error, log) from error
-
-    def make(self, package: Spec, sources: Path, result: Path, own: Sequence[Path]) -> None:
-        place = self._work / "roots" / f".{package.name}.{os.getpid()}"
-        build.build(package, sources, self._distribution, self._base, place, result, own)
-
-
-class MockMaker(Maker):
-    """With mock. What its repositories hold changes without notice: see --clean."""
-
-    def __init__(self, root: Path, target: Target) -> None:
-        if shutil.which("mock") is None:
-            raise FactoryError("mock is not installed: dnf install mock, and put yourself into the group mock")
-        self._config = mock.configuration(root / "mock-configs", target)
-        self.key = store.key(path.read_text() for path in sorted((root / "mock-configs").rglob("*.[ct][fp][gl]")))
-
-    def make(self, package: Spec, sources: Path, result: Path, own: Sequence[Path]) -> None:
-        log = result / "build.log"
-        with tempfile.TemporaryDirectory() as scratch:
-            source_rpm = build.make_source_rpm(package, sources, Path(scratch), Path(scratch, "log"))
-            try:
-                mock.rebuild(self._config, source_rpm, result, own)
-            except FactoryError as error:
-                raise build.BuildFailed(package.name, "mock", error, log) from error

@@ -26,5 +26,10 @@ def enter_private_mounts() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNS) != 0:
         raise FactoryError(f"cannot have mounts of our own: {os.strerror(ctypes.get_errno())}; clean roots need that")
-    programs.run("mount", "--make-rprivate", "/")
+    try:
+        programs.run("mount", "--make-rprivate", "/")
+    except programs.ProgramFailed:
+        raise FactoryError(
+            "mounts cannot be made private, because / is no mount point here (a chroot: bind it to itself beforehand)"
+        ) from None
     _entered = True

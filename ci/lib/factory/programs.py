@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import threading
 from pathlib import Path
 from typing import Mapping, Optional, Union
 
@@ -36,20 +37,42 @@ class ProgramFailed(FactoryError):
         super().__init__(f"{os.path.basename(argv[0])} failed with status {status}: {last_line(output)}")
 
 
+class Stopped(FactoryError):
+    """Somebody has asked for the end of everything: no program is started any more."""
+
+
+# What runs now, in whichever thread; and whether all of it was asked to end.
+_running: set[subprocess.Popen[str]] = set()
+_stopped = False
+_lock = threading.Lock()
+
+
+def stop() -> None:
+    """Kill what runs, and start nothing more but what cleans up. What a box is made of ends with its first process."""
+    global _stopped
+    with _lock:
+        _stopped = True
+        for process in _running:
+            process.kill()
+
+
 def run(
     *argv: Argument,
     log: Optional[Path] = None,
     cwd: Optional[Path] = None,
     environment: Optional[Mapping[str, str]] = None,
     standard_input: Union[Path, str] = os.devnull,
+    cleans_up: bool = False,
 ) -> str:
     """Run a program to its end.
 
     :param log: append all its output to this file, and return nothing of it
     :param environment: in addition to the small one that every program gets
     :param standard_input: a file that it reads
+    :param cleans_up: it is started even after :func:`stop`
     :return: its standard output; with a log, an empty string
     :raise ProgramFailed: it ended with another status than 0
+    :raise Stopped: after :func:`stop`
     :raise FactoryError: there is no such program
     """
     arguments = [os.fspath(argument) for argument in argv]
@@ -57,28 +80,36 @@ def run(
         source = files.enter_context(open(standard_input))
         output = files.enter_context(open(log, "a+")) if log is not None else None
         begin = output.seek(0, os.SEEK_END) if output is not None else 0
+        with _lock:
+            if _stopped and not cleans_up:
+                raise Stopped(f"{arguments[0]} was not started: everything is to end")
+            try:
+                process = subprocess.Popen(
+                    arguments,
+                    stdin=source,
+                    stdout=output if output is not None else subprocess.PIPE,
+                    stderr=subprocess.STDOUT if output is not None else subprocess.PIPE,
+                    text=True,
+                    errors="replace",
+                    cwd=cwd,
+                    env=small_environment(environment),
+                )
+            except FileNotFoundError as error:
+                if error.filename != arguments[0]:
+                    raise
+                raise FactoryError(f"{arguments[0]}: there is no such program here") from None
+            _running.add(process)
         try:
-            done = subprocess.run(
-                arguments,
-                stdin=source,
-                stdout=output if output is not None else subprocess.PIPE,
-                stderr=subprocess.STDOUT if output is not None else subprocess.PIPE,
-                text=True,
-                errors="replace",
-                cwd=cwd,
-                env=small_environment(environment),
-                check=False,
-            )
-        except FileNotFoundError as error:
-            if error.filename != arguments[0]:
-                raise
-            raise FactoryError(f"{arguments[0]}: there is no such program here") from None
-        if done.returncode == 0:
-            return done.stdout or ""
+            said, complained = process.communicate()
+        finally:
+            with _lock:
+                _running.discard(process)
+        if process.returncode == 0:
+            return said or ""
         if output is not None:
             output.seek(begin)
-            raise ProgramFailed(arguments, done.returncode, output.read())
-        raise ProgramFailed(arguments, done.returncode, done.stdout + done.stderr)
+            raise ProgramFailed(arguments, process.returncode, output.read())
+        raise ProgramFailed(arguments, process.returncode, said + complained)
 
 
 def small_environment(more: Optional[Mapping[str, str]] = None) -> dict[str, str]:

@@ -31,50 +31,48 @@ def publish(rpms: Iterable[Path], comps: Path, place: Path, sign: Optional[str] 
     :return: whether anything changed
     :raise FactoryError: it could not be made; what was there before is there still
     """
+    rpms = sorted(rpms, key=where)
+    if sign is None and kept_checksums(place) == checksums(rpms):
+        return False
     partial = place.with_name(f".{place.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         (partial / SOURCE).mkdir(parents=True)
-        for rpm in sorted(rpms):
-            shutil.copy2(rpm, partial / SOURCE if rpm.name.endswith(".src.rpm") else partial)
+        copies = [Path(shutil.copy2(rpm, partial / where(rpm))) for rpm in rpms]
         if sign is not None:
-            programs.run("rpmsign", "--define", f"_gpg_name {sign}", "--addsign", *partial.rglob("*.rpm"))
-        checksums(partial)
-        if sign is None and place.exists() and (partial / CHECKSUMS).read_bytes() == kept_checksums(place):
-            return False
+            gpg = shutil.which("gpg") or "gpg"  # rpm's own default is gpg2, which Debian does not call it
+            programs.run("rpmsign", "--define", f"__gpg {gpg}", "--define", f"_gpg_name {sign}", "--addsign", *copies)
+        (partial / CHECKSUMS).write_text(checksums(copies))
         index(partial / SOURCE)
         index(partial, "--groupfile", comps, "--excludes", f"{SOURCE}/*")
         if sign is not None:
-            for file in (
-                partial / "repodata/repomd.xml",
-                partial / SOURCE / "repodata/repomd.xml",
-                partial / CHECKSUMS,
-            ):
-                programs.run("gpg", "--batch", "--yes", "--local-user", sign, "--detach-sign", "--armor", file)
+            for name in ("repodata/repomd.xml", f"{SOURCE}/repodata/repomd.xml", CHECKSUMS):
+                programs.run("gpg", "--batch", "--local-user", sign, "--detach-sign", "--armor", partial / name)
         replace(place, partial)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return True
 
 
-def kept_checksums(place: Path) -> bytes:
-    """What the repository that is there says of itself; nothing, when it is signed: then the new one is unlike it."""
+def kept_checksums(place: Path) -> Optional[str]:
+    """What the repository that is there says of itself; None, also when it is signed, since then it is another one."""
     signed = (place / f"{CHECKSUMS}.asc").exists()
-    return b"" if signed or not (place / CHECKSUMS).exists() else (place / CHECKSUMS).read_bytes()
+    return None if signed or not (place / CHECKSUMS).exists() else (place / CHECKSUMS).read_text()
+
+
+def where(rpm: Path) -> Path:
+    """The place of an RPM below the repository."""
+    return Path(SOURCE, rpm.name) if rpm.name.endswith(".src.rpm") else Path(rpm.name)
+
+
+def checksums(rpms: Iterable[Path]) -> str:
+    """The SHA-256 of every RPM, as sha256sum(1) writes it."""
+    return "".join(f"{hashlib.sha256(rpm.read_bytes()).hexdigest()}  {where(rpm)}\n" for rpm in rpms)
 
 
 def index(directory: Path, *options: programs.Argument) -> None:
     """Write the repodata of a directory of RPMs."""
     programs.run("createrepo_c", "--quiet", *options, directory)
-
-
-def checksums(directory: Path) -> None:
-    """Write the SHA-256 of every RPM, as sha256sum(1) does."""
-    lines = [
-        f"{hashlib.sha256(rpm.read_bytes()).hexdigest()}  {rpm.relative_to(directory)}\n"
-        for rpm in sorted(directory.rglob("*.rpm"))
-    ]
-    (directory / CHECKSUMS).write_text("".join(lines))
 
 
 def replace(place: Path, partial: Path) -> None:

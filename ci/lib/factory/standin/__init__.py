@@ -1,10 +1,10 @@
 """The stand-in OS: EL and Fedora, played by Debian's binaries.
 
 Where no EL or Fedora repository can be reached, packages are built and installed on this. Every Debian package of a
-closure becomes one RPM with the same files and dependencies and, as Provides, the name that EL and Fedora have for it. Own
-packages play the distribution's identity and its macros, and Debian's reference policy plays selinux-policy-targeted. So
-dnf, rpm, their solver, scriptlets and triggers are the real ones, and a missing BuildRequires is missing. What this
-cannot show is that a name or a version exists on EL: only :mod:`names` says so.
+closure becomes one RPM with the same files and dependencies and, as Provides, the name that EL and Fedora have for it.
+Own packages play the distribution's identity and its macros, and Debian's reference policy plays
+selinux-policy-targeted. So dnf, rpm, their solver, scriptlets and triggers are the real ones, and a missing
+BuildRequires is missing. What this cannot show is that a name or a version exists on EL: only :mod:`names` says so.
 """
 
 from __future__ import annotations

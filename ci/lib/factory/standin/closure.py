@@ -1,7 +1,7 @@
 """Which Debian packages the stand-in OS is made of: what apt would install on an empty machine.
 
-Asking apt takes seconds, because it reads all of Debian's package lists. So the answer is kept, for as long as the lists,
-the sources and what is asked for stay what they are.
+Asking apt takes seconds, because it reads all of Debian's package lists. So the answer is kept, for as long as the
+lists, the sources and what is asked for stay what they are.
 """
 
 from __future__ import annotations
@@ -105,9 +105,9 @@ def chosen_versions(simulated: str) -> dict[str, str]:
 
 
 def stanzas(text: str) -> list[dict[str, str]]:
-    """The records of apt-cache's output, without the lines that continue a field: nothing asked for here has any.
+    r"""The records of apt-cache's output, without the lines that continue a field: nothing asked for here has any.
 
-    >>> stanzas("Package: a\\nVersion: 1\\n\\nPackage: b\\n")
+    >>> stanzas("Package: a\nVersion: 1\n\nPackage: b\n")
     [{'Package': 'a', 'Version': '1'}, {'Package': 'b'}]
     """
     return [dict(re.findall(r"^(\S+): (.*)$", stanza, re.MULTILINE)) for stanza in text.split("\n\n") if stanza.strip()]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import re
-import shutil
 import tempfile
 from email.parser import HeaderParser
 from pathlib import Path
@@ -155,7 +154,9 @@ def python_provides(tree: Path, entries: Iterable[Entry], layout: Layout) -> lis
     """python3dist(NAME) and python3.11dist(NAME), as rpm's generator makes them from the same metadata."""
     provides = []
     for entry in entries:
-        match = re.fullmatch(rf"{re.escape(layout.site_packages)}/[^/]+\.(dist-info|egg-info)(/METADATA|/PKG-INFO)?", entry.path)
+        match = re.fullmatch(
+            rf"{re.escape(layout.site_packages)}/[^/]+\.(dist-info|egg-info)(/METADATA|/PKG-INFO)?", entry.path
+        )
         if match is None or entry.kind != "file":
             continue
         metadata = HeaderParser().parsestr((tree / entry.path[1:]).read_text(errors="replace"))
@@ -187,8 +188,3 @@ def python_evr(version: str) -> Optional[str]:
     if match[2]:
         return f"{release}~{match[2]}{match[3]}"
     return f"{release}^post{match[4]}" if match[4] else release
-
-
-def remove(directory: Path) -> None:
-    """Remove a directory, with everything in it."""
-    shutil.rmtree(directory)

@@ -98,6 +98,9 @@ class Layout:
             ),
             # The module site is part of the interpreter and cannot be edited; it reads this one.
             f"/etc/python{self.python}/sitecustomize.py": (
-                ("# install the apport", f'import site\n\nsite.addsitedir("{self.site_packages}")\n\n# install the apport'),
+                (
+                    "# install the apport",
+                    f'import site\n\nsite.addsitedir("{self.site_packages}")\n\n# install the apport',
+                ),
             ),
         }

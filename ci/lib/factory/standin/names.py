@@ -6,28 +6,90 @@ Nothing here can show that a name exists on EL: only these tables say so.
 from __future__ import annotations
 
 # What a build root has before the first BuildRequires, and what specs may require at build time.
-BUILD_ROOT = ["bash", "coreutils", "diffutils", "findutils", "gawk", "grep", "gzip", "bzip2", "xz-utils", "zstd", "sed", "tar", "util-linux", "passwd", "login", "libc-bin", "bsdutils", "info", "hostname", "cpio", "patch", "unzip", "debianutils", "file", "binutils", "make", "m4", "rpm", "python3", "python3-pip", "python3-setuptools", "python3-wheel", "python3-packaging", "python3-pytest", "python3-hypothesis", "selinux-policy-default", "selinux-policy-dev", "checkpolicy", "semodule-utils"]
+BUILD_ROOT = [
+    "bash",
+    "coreutils",
+    "diffutils",
+    "findutils",
+    "gawk",
+    "grep",
+    "gzip",
+    "bzip2",
+    "xz-utils",
+    "zstd",
+    "sed",
+    "tar",
+    "util-linux",
+    "passwd",
+    "login",
+    "libc-bin",
+    "bsdutils",
+    "info",
+    "hostname",
+    "cpio",
+    "patch",
+    "unzip",
+    "debianutils",
+    "file",
+    "binutils",
+    "make",
+    "m4",
+    "rpm",
+    "python3",
+    "python3-pip",
+    "python3-setuptools",
+    "python3-wheel",
+    "python3-packaging",
+    "python3-pytest",
+    "python3-hypothesis",
+    "selinux-policy-default",
+    "selinux-policy-dev",
+    "checkpolicy",
+    "semodule-utils",
+]
 
 # What a HAL host needs at run time. Its kernel is an own, empty package: Debian's is 400 MB, and nothing boots it.
-HOST = ["ncurses-base", "systemd", "systemd-sysv", "udev", "dbus", "kmod", "iproute2", "nftables", "procps", "qemu-system-x86", "seabios", "ovmf", "policycoreutils", "policycoreutils-python-utils", "selinux-utils", "bash-completion", "python3-rpm", "python3-selinux", "python3-systemd", "python3-pyudev", "python3-tomli"]
+HOST = [
+    "ncurses-base",
+    "systemd",
+    "systemd-sysv",
+    "udev",
+    "dbus",
+    "kmod",
+    "iproute2",
+    "nftables",
+    "procps",
+    "qemu-system-x86",
+    "seabios",
+    "ovmf",
+    "policycoreutils",
+    "policycoreutils-python-utils",
+    "selinux-utils",
+    "bash-completion",
+    "python3-rpm",
+    "python3-selinux",
+    "python3-systemd",
+    "python3-pyudev",
+    "python3-tomli",
+]
 
 SEEDS = tuple(sorted({*BUILD_ROOT, *HOST}))
 
 # What does the work of Debian's own package management, and what an own package takes the place of.
 DROPPED = frozenset(
-    (
-        # maintainer scripts, which do not run here
-        "adduser debconf dpkg init-system-helpers usrmerge libfile-find-rule-perl libnumber-compare-perl "
-        "libtext-glob-perl "
-        # the identity of the system: own.py
-        "base-files base-passwd lsb-base "
-        # the shell is bash, as on EL
-        "dash "
-        # wanted by maintainer scripts, and by rpm's generators for packages with Perl in them
-        "perl perl-base perl-modules-5.36 libperl5.36 "
-        # made by a maintainer script from parts of the package
-        "ca-certificates openssl "
-    ).split()
+    {
+        # Maintainer scripts, which do not run here.
+        *("adduser", "debconf", "dpkg", "init-system-helpers", "usrmerge"),
+        *("libfile-find-rule-perl", "libnumber-compare-perl", "libtext-glob-perl"),
+        # The identity of the system: own.py.
+        *("base-files", "base-passwd", "lsb-base"),
+        # The shell is bash, as on EL.
+        "dash",
+        # Wanted by maintainer scripts, and by rpm's generators for packages with Perl in them.
+        *("perl", "perl-base", "perl-modules-5.36", "libperl5.36"),
+        # Made by a maintainer script from parts of the package.
+        *("ca-certificates", "openssl"),
+    }
 )
 
 # Debian's reference policy: not converted, policy.py packages it as EL does.

@@ -1,4 +1,4 @@
-"""The packages that are not Debian's: the identity of the system, the macros of specs, and what maintainer scripts leave.
+"""The packages that are not Debian's: the system's identity, the macros of specs, and what maintainer scripts leave.
 
 The text of macros and programs is in macros/ and programs/; this says which package has what.
 """
@@ -15,13 +15,43 @@ from factory.standin.package import Entry, Package, requires
 from factory.target import Target
 
 HERE = Path(__file__).parent
+MACROS, REDHAT = "/usr/lib/rpm/macros.d", "/usr/lib/rpm/redhat"
 
 # name → number. EL's and Fedora's numbers (setup's uidgid, systemd's basic.conf), and what files of Debian's belong to.
 GROUPS = {
-    "root": 0, "bin": 1, "daemon": 2, "sys": 3, "adm": 4, "tty": 5, "disk": 6, "lp": 7, "mem": 8, "kmem": 9,
-    "wheel": 10, "cdrom": 11, "mail": 12, "man": 15, "dialout": 18, "floppy": 19, "games": 20, "utmp": 22,
-    "tape": 33, "kvm": 36, "video": 39, "ftp": 50, "lock": 54, "audio": 63, "users": 100, "input": 104,
-    "render": 105, "sgx": 106, "systemd-journal": 190, "nobody": 65534, "shadow": 42, "messagebus": 81, "staff": 51,
+    "root": 0,
+    "bin": 1,
+    "daemon": 2,
+    "sys": 3,
+    "adm": 4,
+    "tty": 5,
+    "disk": 6,
+    "lp": 7,
+    "mem": 8,
+    "kmem": 9,
+    "wheel": 10,
+    "cdrom": 11,
+    "mail": 12,
+    "man": 15,
+    "dialout": 18,
+    "floppy": 19,
+    "games": 20,
+    "utmp": 22,
+    "tape": 33,
+    "kvm": 36,
+    "video": 39,
+    "ftp": 50,
+    "lock": 54,
+    "audio": 63,
+    "users": 100,
+    "input": 104,
+    "render": 105,
+    "sgx": 106,
+    "systemd-journal": 190,
+    "nobody": 65534,
+    "shadow": 42,
+    "messagebus": 81,
+    "staff": 51,
 }
 # name → (number, home, shell); the group has the same number
 USERS = {
@@ -38,15 +68,56 @@ _PRIMARY = {"adm": 4, "mail": 12}
 # Directories that no other package owns: path → permissions.
 DIRECTORIES: dict[str, int] = {
     **dict.fromkeys(
-        ["/boot", "/dev", "/etc", "/etc/profile.d", "/etc/selinux", "/home", "/media", "/mnt", "/opt", "/proc", "/run", "/srv", "/sys", "/usr", "/usr/bin", "/usr/games", "/usr/include", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/local", "/usr/local/bin", "/usr/local/lib", "/usr/local/sbin", "/usr/sbin", "/usr/share", "/usr/share/bash-completion", "/usr/share/bash-completion/completions", "/usr/share/doc", "/usr/share/licenses", "/usr/share/man", "/usr/src", "/var", "/var/cache", "/var/lib", "/var/lib/rpm", "/var/lib/rpm-state", "/var/log", "/var/opt", "/var/spool", "/var/spool/mail"],
+        [
+            "/boot",
+            "/dev",
+            "/etc",
+            "/etc/profile.d",
+            "/etc/selinux",
+            "/home",
+            "/media",
+            "/mnt",
+            "/opt",
+            "/proc",
+            "/run",
+            "/srv",
+            "/sys",
+            "/usr",
+            "/usr/bin",
+            "/usr/games",
+            "/usr/include",
+            "/usr/lib",
+            "/usr/lib64",
+            "/usr/libexec",
+            "/usr/local",
+            "/usr/local/bin",
+            "/usr/local/lib",
+            "/usr/local/sbin",
+            "/usr/sbin",
+            "/usr/share",
+            "/usr/share/bash-completion",
+            "/usr/share/bash-completion/completions",
+            "/usr/share/doc",
+            "/usr/share/licenses",
+            "/usr/share/man",
+            "/usr/src",
+            "/var",
+            "/var/cache",
+            "/var/lib",
+            "/var/lib/rpm",
+            "/var/lib/rpm-state",
+            "/var/log",
+            "/var/opt",
+            "/var/spool",
+            "/var/spool/mail",
+        ],
         0o755,
     ),
     **dict.fromkeys((f"/usr/share/man/man{section}" for section in range(1, 10)), 0o755),
     "/root": 0o550,
-    "/tmp": 0o1777,
-    "/var/tmp": 0o1777,
+    "/tmp": 0o1777,  # noqa: S108 - of the stand-in
+    "/var/tmp": 0o1777,  # noqa: S108
 }
-MERGED = {f"/{name}": f"usr/{name}" for name in ("bin", "sbin", "lib", "lib64")}
 
 
 @dataclass(frozen=True)
@@ -103,103 +174,89 @@ def everywhere(python: str, policy_version: str) -> list[Own]:
     """The packages that are the same for all targets.
 
     :param python: the version of Python, "3.11"
+    :param policy_version: "VERSION-RELEASE" of the SELinux policy
     """
-    directory, redhat = "/usr/lib/rpm/macros.d", "/usr/lib/rpm/redhat"
     return [
-        Own(
-            "filesystem",
-            "3.18-1",
-            {
-                **{path: Link(target) for path, target in MERGED.items()},
-                "/var/run": Link("../run"),
-                "/var/mail": Link("spool/mail"),
-                **users_and_groups(),
-                "/etc/nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n",
-                "/etc/shells": "/bin/sh\n/bin/bash\n/usr/bin/sh\n/usr/bin/bash\n",
-                "/etc/profile": 'umask 022\nfor script in /etc/profile.d/*.sh; do [ -r "$script" ] && . "$script"; done\n',
-                "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
-            },
-            DIRECTORIES,
-            provides=("setup = 2.14.5-1",),
-        ),
+        filesystem(),
         Own("pam-configuration", files=pam_configuration()),
+        # Debian's kernel is 400 MB, and nothing here boots one. This has the names and nothing else.
         Own("kernel-core", "6.12.0-1", provides=("kernel = 6.12.0-1", "kernel-modules-core = 6.12.0-1")),
-        Own("pyproject-srpm-macros", "1.16.2-1", {f"{directory}/macros.aaa-pyproject-srpm": macros("macros.aaa-pyproject-srpm")}),
+        *python_packages(python),
+        Own(
+            "selinux-policy-macros",
+            policy_version,
+            {
+                f"{MACROS}/macros.selinux-policy": macros(
+                    "macros.selinux-policy", policy_version=policy_version.partition("-")[0]
+                )
+            },
+            provides=(f"selinux-rpm-macros = {policy_version}",),
+        ),
+    ]
+
+
+def filesystem() -> Own:
+    """The directories, and the users and files that EL has in "setup"."""
+    profile = 'umask 022\nfor script in /etc/profile.d/*.sh; do [ -r "$script" ] && . "$script"; done\n'
+    return Own(
+        "filesystem",
+        "3.18-1",
+        {
+            **{f"/{name}": Link(f"usr/{name}") for name in ("bin", "sbin", "lib", "lib64")},
+            "/var/run": Link("../run"),
+            "/var/mail": Link("spool/mail"),
+            **users_and_groups(),
+            "/etc/nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n",
+            "/etc/shells": "/bin/sh\n/bin/bash\n/usr/bin/sh\n/usr/bin/bash\n",
+            "/etc/profile": profile,
+            "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
+        },
+        DIRECTORIES,
+        provides=("setup = 2.14.5-1",),
+    )
+
+
+def python_packages(python: str) -> list[Own]:
+    """What builds Python packages; the macros that every target has its own words for are in :func:`of_target`."""
+    srpm = "macros.aaa-pyproject-srpm"
+    attributes = {f"/usr/lib/rpm/fileattrs/{name}": macros(name) for name in ("python.attr", "pythondist.attr")}
+    return [
+        Own("pyproject-srpm-macros", "1.16.2-1", {f"{MACROS}/{srpm}": macros(srpm)}),
         Own(
             "pyproject-rpm-macros",
             "1.16.2-1",
             {
-                f"{directory}/macros.pyproject": macros("macros.pyproject"),
-                f"{redhat}/standin_pyproject.py": program("standin_pyproject.py"),
+                f"{MACROS}/macros.pyproject": macros("macros.pyproject"),
+                f"{REDHAT}/standin_pyproject.py": program("standin_pyproject.py"),
             },
             requires=requires(["pyproject-srpm-macros", "python3-devel"]),
         ),
-        Own(
-            "python3-rpm-generators",
-            "14-1",
-            {
-                f"/usr/lib/rpm/fileattrs/{name}": macros(name) for name in ("python.attr", "pythondist.attr")
-            },
-            requires=requires(["python3-packaging"]),
-        ),
+        # rpm's own generator, which Debian's rpm has too, with the options that EL and Fedora give it.
+        Own("python3-rpm-generators", "14-1", attributes, requires=requires(["python3-packaging"])),
         Own(
             "python3-devel",
             f"{python}-1",
             requires=requires(["python3", "python3-rpm-macros", "python3-rpm-generators"]),
         ),
-        Own("systemd-rpm-triggers", "252-1", {
-                "/usr/lib/systemd/systemd-update-helper": Program(program("systemd-update-helper")),
-            },
-            requires=("Requires: bash", "Requires(post): systemd"),
-            sections=program("systemd.triggers"),
-        ),
-        Own(
-            "selinux-policy-macros",
-            policy_version,
-            {f"{directory}/macros.selinux-policy": macros("macros.selinux-policy", policy_version=policy_version)},
-            provides=(f"selinux-rpm-macros = {policy_version}",),
-        ),
-    ]  # fmt: skip
+    ]
 
 
 def of_target(target: Target, python: str) -> list[Own]:
     """The packages that tell one target from another."""
-    directory, redhat = "/usr/lib/rpm/macros.d", "/usr/lib/rpm/redhat"
     fedora = target.family == "fedora"
-    release = "fedora" if fedora else "centos-stream"
-    release_version = f"{target.version}-1{target.dist}"
-    identity = f'NAME="Stand-in for {target.name}"\nID={"fedora" if fedora else "centos"}\nVERSION_ID={target.version}\n'
-    identity += f'PLATFORM_ID="platform:{"f" if fedora else "el"}{target.version}"\nPRETTY_NAME="Stand-in for {target.name}"\n'
-    values = {"name": target.name, "os": "fedora" if fedora else "rhel", "version": str(target.version)}
-    completions = fedora or target.version >= 10
+    recent = fedora or target.version >= 10
     # Python 3.9, EL 9's, has no -P yet.
-    shebang_flags = "sP" if fedora or target.version >= 10 else "s"
+    flags = "sP" if recent else "s"
     return [
-        Own(
-            f"{release}-release",
-            release_version,
-            {
-                "/usr/lib/os-release": identity,
-                "/etc/os-release": Link("../usr/lib/os-release"),
-                "/usr/lib/systemd/system-preset/85-display-manager.preset": "",
-                "/usr/lib/systemd/system-preset/90-default.preset": "enable dbus.socket\nenable getty@.service\n",
-                "/usr/lib/systemd/system-preset/99-default-disable.preset": "disable *\n",
-                f"{directory}/macros.dist": macros("macros.dist.in", **values),
-            },
-            provides=(
-                f"system-release = {release_version}",
-                f"system-release({target.version})",
-                *(() if fedora else (f"redhat-release = {release_version}",)),
-            ),
-        ),
+        release(target),
         Own(
             "redhat-rpm-config",
             f"300-1{target.dist}",
             {
-                f"{redhat}/macros": macros("macros.vendor"),
+                f"{REDHAT}/macros": macros("macros.vendor"),
                 "/usr/lib/rpm/debian": Link("redhat"),  # where Debian's rpm looks for the macros of its vendor
-                f"{redhat}/brp-mangle-shebangs": Program(program("brp-mangle-shebangs")),
-                **({f"{directory}/macros.shell-completions": macros("macros.shell-completions")} if completions else {}),
+                f"{REDHAT}/brp-mangle-shebangs": Program(program("brp-mangle-shebangs")),
+                **({f"{MACROS}/macros.shell-completions": macros("macros.shell-completions")} if recent else {}),
             },
             requires=requires(
                 ["rpm-build", "system-release", "findutils", "sed", "python-srpm-macros", "pyproject-srpm-macros"]
@@ -211,15 +268,22 @@ def of_target(target: Target, python: str) -> list[Own]:
             "python3-rpm-macros",
             f"{python}-1{target.dist}",
             {
-                f"{directory}/macros.python3": macros("macros.python", python=python, shebang_flags=shebang_flags),
-                f"{redhat}/standin_check_import.py": program("standin_check_import.py"),
-                f"{redhat}/standin_shebangs.py": program("standin_shebangs.py"),
-                f"{redhat}/brp-python-bytecompile": Program(program("brp-python-bytecompile")),
+                f"{MACROS}/macros.python3": macros("macros.python", python=python, shebang_flags=flags),
+                f"{REDHAT}/standin_check_import.py": program("standin_check_import.py"),
+                f"{REDHAT}/standin_shebangs.py": program("standin_shebangs.py"),
+                f"{REDHAT}/brp-python-bytecompile": Program(program("brp-python-bytecompile")),
             },
             requires=requires(["python-srpm-macros"]),
             provides=(f"python-rpm-macros = {python}-1",),
         ),
         Own("systemd-rpm-macros", f"252-1{target.dist}", systemd_macros(target)),
+        Own(
+            "systemd-rpm-triggers",
+            f"252-1{target.dist}",
+            {"/usr/lib/systemd/systemd-update-helper": Program(program("systemd-update-helper"))},
+            requires=("Requires: bash", "Requires(post): systemd"),
+            sections=(program("users.triggers") if target.rpm_creates_users else "") + program("systemd.triggers"),
+        ),
         Own(
             "qemu-kvm-core",
             f"17:7.2-1{target.dist}",
@@ -230,11 +294,43 @@ def of_target(target: Target, python: str) -> list[Own]:
     ]
 
 
+def release(target: Target) -> Own:
+    """The package that says which distribution this is."""
+    fedora = target.family == "fedora"
+    version = f"{target.version}-1{target.dist}"
+    identity = {
+        "NAME": f"Stand-in for {target.name}",
+        "PRETTY_NAME": f"Stand-in for {target.name}",
+        "ID": "fedora" if fedora else "centos",
+        "VERSION_ID": str(target.version),
+        "PLATFORM_ID": f"platform:{'f' if fedora else 'el'}{target.version}",
+    }
+    os_name = "fedora" if fedora else "rhel"
+    return Own(
+        "fedora-release" if fedora else "centos-stream-release",
+        version,
+        {
+            "/usr/lib/os-release": "".join(f'{name}="{value}"\n' for name, value in identity.items()),
+            "/etc/os-release": Link("../usr/lib/os-release"),
+            "/usr/lib/systemd/system-preset/90-default.preset": "enable dbus.socket\nenable getty@.service\n",
+            "/usr/lib/systemd/system-preset/99-default-disable.preset": "disable *\n",
+            f"{MACROS}/macros.dist": macros(
+                "macros.dist.in", name=target.name, os=os_name, version=str(target.version)
+            ),
+        },
+        provides=(
+            f"system-release = {version}",
+            f"system-release({target.version})",
+            *(() if fedora else (f"redhat-release = {version}",)),
+        ),
+    )
+
+
 def systemd_macros(target: Target) -> dict[str, Content]:
     """The macros for units and, where rpm does not create users by itself, those for users."""
-    files: dict[str, Content] = {"/usr/lib/rpm/macros.d/macros.systemd": macros("macros.systemd")}
+    files: dict[str, Content] = {f"{MACROS}/macros.systemd": macros("macros.systemd")}
     if not target.rpm_creates_users:
-        files["/usr/lib/rpm/macros.d/macros.sysusers"] = macros("macros.sysusers")
+        files[f"{MACROS}/macros.sysusers"] = macros("macros.sysusers")
         files["/usr/lib/rpm/sysusers.generate-pre.sh"] = Program(program("sysusers.generate-pre.sh"))
     return files
 

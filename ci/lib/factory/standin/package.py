@@ -1,4 +1,4 @@
-"""An RPM of the stand-in OS, and how rpmbuild makes it: all of them at once, from one tree that holds all their files."""
+"""An RPM of the stand-in OS, and how rpmbuild makes them: all at once, from one tree that holds all their files."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Package:
             *(f"Provides: {provided}" for provided in self.provides),
             f"%description -n {self.name}",
             "Part of a stand-in for EL and Fedora, for building and testing on Debian. Not for use.",
-            self.sections.replace("@NAME@", f"-n {self.name}"),
+            *(line for line in self.sections.replace("@NAME@", f"-n {self.name}").splitlines() if line[:1] != "#"),
             f"%files -n {self.name}" + (f" -f {lists / self.name}" if self.entries else ""),
         ]
         return "\n".join(lines)

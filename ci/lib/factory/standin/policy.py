@@ -1,5 +1,5 @@
-"""Debian's reference policy as EL's packages have theirs: a store called "targeted" that modules are linked with, and the
-headers that they are built against.
+"""Debian's reference policy as EL's packages have theirs: a store called "targeted" that modules are linked with, and
+the headers that they are built against.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from factory.standin.package import Entry, Package, requires
 
 MODULES = "usr/share/selinux/default"
 HEADERS = "usr/share/selinux/devel/include"
+# EL's names for the interfaces that the reference policy calls otherwise.
+COMPATIBILITY = HERE.parents[3] / "packages/hal-selinux/compat/refpolicy.if"
 
 # EL's, where the module of the policy is MCS too. Debian's default would look for the policy "default".
 MAKEFILE = """\
@@ -72,7 +74,7 @@ def headers(debian: Path, tree: Path) -> None:
     """The interfaces of Debian's policy, and EL's names for those that it calls otherwise."""
     devel = tree / "usr/share/selinux/devel"
     shutil.copytree(debian / HEADERS, devel / "include", symlinks=True)
-    shutil.copy(HERE / "compat.if", devel / "include/services/standin_compat.if")
+    shutil.copy(COMPATIBILITY, devel / "include/services/standin_compat.if")
     (devel / "Makefile").write_text(MAKEFILE)
 
 

@@ -26,7 +26,7 @@ from factory.target import Target
 
 # What decides how a Debian package is converted, and how the policy is packaged. Changing macros does neither.
 CONVERSION = ("convert.py", "layout.py", "package.py", "unpack.py")
-POLICY = ("policy.py", "package.py", "compat.if")
+POLICY = ("policy.py", "package.py")
 
 
 class Store:
@@ -47,8 +47,8 @@ class Store:
             deb: work / "converted" / f"{deb.name}-{digest(conversion, repr(deb), names.of(deb.name))}.rpm"
             for deb in self._debs
         }
-        self._policy = work / "policy" / digest(code(POLICY), repr(self._policy_debs))
-        self.key = digest(target.name, code(sorted(all_code())), repr(debs))
+        self._policy = work / "policy" / digest(code(POLICY), policy.COMPATIBILITY.read_text(), repr(self._policy_debs))
+        self.key = digest(target.name, code(sorted(all_code())), policy.COMPATIBILITY.read_text(), repr(debs))
         self.repository = work / "repositories" / f"{target.name}-{self.key}"
 
     def make(self, progress: Callable[[str], None]) -> None:
@@ -113,9 +113,8 @@ class Store:
             # Not as the user _apt, who may not write where we may.
             run("apt-get", "-o", "APT::Sandbox::User=root", "--quiet", "download", *asked, cwd=new / "debs")
         except ProgramFailed as failure:
-            raise FactoryError(
-                f"apt cannot fetch the stand-in OS's packages: {closure.complaint(failure.output)} (run: apt-get update)"
-            ) from None
+            why = closure.complaint(failure.output)
+            raise FactoryError(f"apt cannot fetch the stand-in OS's packages: {why} (run: apt-get update)") from None
         for file in (new / "debs").glob("*.deb"):
             file.rename(self._file(missing[file.name.partition("_")[0]]))
 

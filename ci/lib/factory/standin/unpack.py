@@ -6,6 +6,7 @@ import os
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Optional
 
 from factory.errors import FactoryError
 from factory.programs import small_environment
@@ -46,7 +47,7 @@ def unpack(deb: Path, tree: Path, layout: Layout) -> list[Entry]:
     return entries
 
 
-def extract(archive: tarfile.TarFile, member: tarfile.TarInfo, tree: Path, layout: Layout) -> Entry | None:
+def extract(archive: tarfile.TarFile, member: tarfile.TarInfo, tree: Path, layout: Layout) -> Optional[Entry]:
     """Unpack one member; None: the stand-in OS does not have it.
 
     :raise FactoryError: it is there already, or it is something that a package does not have
@@ -68,7 +69,7 @@ def extract(archive: tarfile.TarFile, member: tarfile.TarInfo, tree: Path, layou
             first = layout.place(os.path.normpath(f"/{member.linkname}"))
             if first is None:
                 return None
-            place.hardlink_to(tree / first[1:])
+            os.link(tree / first[1:], place)
         elif member.isreg():
             content = archive.extractfile(member)
             if content is None:

@@ -28,7 +28,10 @@ except ModuleNotFoundError:  # before Python 3.11
     import tomli as tomllib
 
 # What a build needs when pyproject.toml does not say: PEP 518.
-DEFAULT_BUILD_SYSTEM = {"requires": ["setuptools >= 40.8", "wheel"], "build-backend": "setuptools.build_meta:__legacy__"}
+DEFAULT_BUILD_SYSTEM = {
+    "requires": ["setuptools >= 40.8", "wheel"],
+    "build-backend": "setuptools.build_meta:__legacy__",
+}
 
 
 def fail(message: str) -> NoReturn:
@@ -182,7 +185,9 @@ def installed(arguments: argparse.Namespace) -> None:
     for info in sorted(site.glob("*.dist-info")):
         with open(info / "RECORD", newline="") as file:
             rows = [row[0] for row in csv.reader(file) if row]
-        record[f"{arguments.sitelib}/{info.name}"] = [os.path.normpath(os.path.join(arguments.sitelib, row)) for row in rows]
+        record[f"{arguments.sitelib}/{info.name}"] = [
+            os.path.normpath(os.path.join(arguments.sitelib, row)) for row in rows
+        ]
         (info / "INSTALLER").write_text("rpm\n")
         for name in ("RECORD", "REQUESTED", "direct_url.json"):
             (info / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Gives Python programs the interpreter and the options of the distribution, for %py3_shebang_fix: PYTHON FLAGS FILE…."""
+"""Gives Python programs the distribution's interpreter and options, for %py3_shebang_fix: PYTHON FLAGS FILE…."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def main() -> None:
             continue
         had = (match[1] or b"").decode()
         options = flags + "".join(option for option in had if option not in flags)
-        file.write_bytes(f"#!{python}{' -' + options if options else ''}".encode() + newline + rest)
+        # With a space, as EL's pathfix.py writes it.
+        file.write_bytes(f"#! {python}{' -' + options if options else ''}".encode() + newline + rest)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,12 @@ make_group() {
 }
 
 make_user() {
+    # The description is quoted as older scripts do it: an apostrophe in it ends the quotation.
     # $1: name, $2: number or "-", $3: group, $4: gecos, $5: home, $6: shell
     local option=
     [ "$2" = - ] || option="-u $2 "
     echo "getent passwd ${1@Q} > /dev/null ||" \
-        "useradd -r $option-g ${3@Q} -d ${5@Q} -s ${6@Q} -c ${4@Q} ${1@Q} || :"
+        "useradd -r $option-g ${3@Q} -d ${5@Q} -s ${6@Q} -c '$4' ${1@Q} || :"
 }
 
 for file in "$@"; do

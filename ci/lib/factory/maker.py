@@ -1,0 +1,81 @@
+"""Two ways to build one package: in our own clean roots, or with mock."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Callable
+
+from factory import build, chroot, distribution, mock, store
+from factory.distribution import Distribution
+from factory.errors import FactoryError
+from factory.spec import Spec
+from factory.target import Target
+
+
+class Maker:
+    """A way to build one package.
+
+    :ivar key: changes when what packages are built from does
+    """
+
+    key: str
+
+    def prepare(self) -> None:
+        """Whatever is to be done once, before the first package."""
+
+    def make(self, package: Spec, sources: Path, result: Path, own: Sequence[Path]) -> None:
+        """Build it into an empty directory; :raise FactoryError: it does not build."""
+        raise NotImplementedError
+
+
+class ChrootMaker(Maker):
+    """In clean roots, with dnf and rpmbuild."""
+
+    def __init__(self, found: Distribution, work: Path, say: Callable[[str], None]) -> None:
+        self._distribution = found
+        self._work = work
+        self._say = say
+        self.key = found.key
+        roots = store.key([found.key, store.factory_key(), *distribution.BUILD_ROOT])
+        self._base = work / "roots" / f"{found.target.name}-{roots}"
+
+    def prepare(self) -> None:
+        if self._base.exists():
+            return
+        self._say(f"installing a clean root of {self._distribution.target.name}")
+        for old in self._base.parent.glob(f"{self._distribution.target.name}-*"):
+            chroot.remove(old)
+        self._base.parent.mkdir(parents=True, exist_ok=True)
+        log = self._base.parent / f"{self._distribution.target.name}.log"
+        log.unlink(missing_ok=True)
+        try:
+            chroot.make_base(self._base, self._distribution, distribution.BUILD_ROOT, log, builder=True)
+        except FactoryError as error:
+            raise build.BuildFailed("the clean root", "dnf install", error, log) from error
+
+    def make(self, package: Spec, sources: Path, result: Path, own: Sequence[Path]) -> None:
+        place = self._work / "roots" / f".{package.name}.{os.getpid()}"
+        build.build(package, sources, self._distribution, self._base, place, result, own)
+
+
+class MockMaker(Maker):
+    """With mock. What its repositories hold changes without notice: see --clean."""
+
+    def __init__(self, root: Path, target: Target) -> None:
+        if shutil.which("mock") is None:
+            raise FactoryError("mock is not installed: dnf install mock, and put yourself into the group mock")
+        self._config = mock.configuration(root / "mock-configs", target)
+        self.key = store.key(path.read_text() for path in sorted((root / "mock-configs").rglob("*.[ct][fp][gl]")))
+
+    def make(self, package: Spec, sources: Path, result: Path, own: Sequence[Path]) -> None:
+        log = result / "build.log"
+        with tempfile.TemporaryDirectory() as scratch:
+            source_rpm = build.make_source_rpm(package, sources, Path(scratch), Path(scratch, "log"))
+            try:
+                mock.rebuild(self._config, source_rpm, result, own)
+            except FactoryError as error:
+                raise build.BuildFailed(package.name, "mock", error, log) from error
