@@ -13,8 +13,6 @@ from factory.programs import Argument
 ROOT = Path(__file__).resolve().parents[3]  # the checkout
 WORK = ROOT / ".cache/rpms"  # what the factory keeps
 
-# Units of ours that are processes, for systemd-analyze security.
-SERVICES = ("hal-qemu-plan.service", "hal-qemu.service", "hal-vmm.service")
 EXPOSURE = 3.0  # the most that systemd-analyze security may say of a unit, of 10
 
 
@@ -38,9 +36,9 @@ class HostRoot:
         return self.chroot.run(*argv, user=0)
 
     def says(self, *argv: Argument) -> str:
-        """What a program in the root writes, whatever its exit status is; nothing, when all is well."""
+        """What a program in the root writes to standard output and error, whatever its exit status is."""
         try:
-            return self.run(*argv)
+            return self.run("sh", "-c", 'exec "$@" 2>&1', "sh", *argv)
         except programs.ProgramFailed as error:
             return error.output
 
@@ -60,18 +58,22 @@ class HostRoot:
             found.update(os.path.normpath(f"{below}/{name}") for name in (*directories, *files))
         return found
 
+    def units(self, *kinds: str) -> list[str]:
+        """The paths of our units of these kinds."""
+        directory = self.path / "usr/lib/systemd/system"
+        found = [path.name for kind in kinds for path in sorted(directory.glob(f"hal*.{kind}"))]
+        return [f"/usr/lib/systemd/system/{name}" for name in found if name[3] in "-."]  # halt.target is systemd's
+
     # --- each of these returns what is wrong; nothing is wrong with an empty answer -----------------------------------
 
     def units_that_do_not_verify(self) -> str:
         """What systemd's own check says about our units."""
-        units = [f"/usr/lib/systemd/system/{name}" for name in sorted(os.listdir(self.path / "usr/lib/systemd/system"))]
-        ours = [unit for unit in units if re.match(r"hal[-.]", Path(unit).name) and Path(unit).suffix != ".d"]
-        return self.says("systemd-analyze", "verify", "--man=no", *ours)
+        return self.says("systemd-analyze", "verify", "--man=no", *self.units("service", "target"))
 
     def exposed_units(self) -> str:
         """The units of ours that can do more harm than they may."""
         exposed = ""
-        for service in SERVICES:
+        for service in self.units("service"):
             said = self.says("systemd-analyze", "security", "--offline=true", "--no-pager", service)
             match = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said)
             if match is None or float(match[1]) > EXPOSURE:

@@ -6,6 +6,7 @@ The last release's RPMs are in previous/, as they were built for the stand-in OS
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_removal_leaves_nothing_behind(installed_clone: HostRoot, bare: Path) ->
     left = {path for path in installed_clone.files() if re.search(r"(^|/)(\d\d-)?hal([-_.].*)?$", path)}
     assert left == set()
     assert "hal" not in installed_clone.run("semodule", "-lfull")
-    assert "hal_" not in (installed_clone.path / "etc/selinux/targeted/contexts/files/file_contexts").read_text()
+    assert ":hal_" not in (installed_clone.path / "etc/selinux/targeted/contexts/files/file_contexts").read_text()
     # Users stay: a file of theirs must never belong to whoever gets the number next.
     assert installed_clone.run("getent", "passwd", "hal-qemu")
 
@@ -105,21 +106,6 @@ def test_removal_leaves_nothing_behind(installed_clone: HostRoot, bare: Path) ->
 # --- under a running product: a real systemd, a real QEMU -------------------------------------------------------------
 
 WHY_NOT = why_not()
-HAL_TOML = """
-[vmm]
-accel = "tcg"
-[vmm.memory]
-guest_mib = 256
-[vmm.devices]
-keep_disks = ["*"]
-keep_nics = ["*"]
-serial = []
-nic_backend = "unplugged"
-disk_files = ["/var/lib/hal/images/product.img"]
-[vmm.stop]
-agent = 0
-acpi = 3
-"""
 
 
 def running(server: SystemdHost) -> str:
@@ -135,9 +121,10 @@ def running(server: SystemdHost) -> str:
 @pytest.fixture
 def server(old: HostRoot, repository: Path, tmp_path: Path) -> Iterator[SystemdHost]:
     """A server with the last release, its product running; the new packages are in /root/new."""
+    nodes = device_nodes()
     with systemd_host(tmp_path, old.path) as host:
-        host.write("/etc/hal/hal.toml", HAL_TOML)
-        image = host.files / "var/lib/hal/images/product.img"
+        host.write("/etc/hal/hal.toml", tinyguest.HAL_TOML)
+        image = host.files / tinyguest.IMAGE.lstrip("/")
         image.parent.mkdir(parents=True)
         tinyguest.write_image(image)
         for package in old.ours():
@@ -147,6 +134,17 @@ def server(old: HostRoot, repository: Path, tmp_path: Path) -> Iterator[SystemdH
         host.run("systemd-tmpfiles", "--create")
         host.run("systemctl", "start", "hal.target")
         yield host
+    assert device_nodes() == nodes, "a whole operating system ran, and must not have touched this machine's devices"
+
+
+def device_nodes() -> dict[str, tuple[int, int, int]]:
+    """Mode and owner of this machine's devices that every system has."""
+    found = {
+        name: os.stat(f"/dev/{name}")
+        for name in ("null", "zero", "full", "random", "urandom", "tty", "kvm", "net/tun")
+        if os.path.exists(f"/dev/{name}")
+    }
+    return {name: (status.st_mode, status.st_uid, status.st_gid) for name, status in found.items()}
 
 
 @pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
