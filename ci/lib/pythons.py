@@ -1,4 +1,4 @@
-"""The command ci/pythons: the unit tests of all packages, on every CPython that is found here."""
+"""The command ci/pythons: the unit tests of the Python packages, on the hosts' Pythons, where they are here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -52,13 +52,19 @@ def main(arguments: Sequence[str]) -> int:
         rows = [(one.version, HOSTS.get(series), one.path) for series, one in found.items()]
         print(table.render(("PYTHON", "OF", "WHERE"), rows))
         return 0
-    chosen = {series: found[series] for series in found if not options.versions or series in options.versions}
+    chosen = {series: found[series] for series in options.versions or by_default(found)}
     results = run_all(options.root, chosen)
     expected = [] if options.versions else [series for series in HOSTS if series not in found]
     print(render(chosen, results, expected))
     if not options.versions and set(found) <= {f"3.{sys.version_info.minor}"}:
         print("Only the system's own Python is here: the others were NOT tested. HAL_PYTHONS may name some.")
     return int(not all(result.passed for result in results.values()))
+
+
+def by_default(found: Collection[str]) -> list[str]:
+    """Of those found, oldest first: the hosts' own, and the newest, which is the nearest to what comes next."""
+    *_, newest = found
+    return [series for series in found if series in HOSTS or series == newest]
 
 
 def run_all(root: Path, chosen: dict[str, Interpreter]) -> dict[str, Result]:
@@ -132,7 +138,8 @@ def run_tests(root: Path, environment: Path) -> tuple[int, str]:
         "PATH": f"{environment}/bin:{os.environ['PATH']}",
         "HYPOTHESIS_STORAGE_DIRECTORY": str(environment / "hypothesis"),
     }
-    argv = [str(environment / "bin/pytest"), "-p", "no:cacheprovider", "packages", "-m", "not component"]
+    tests = [str(path.parent / "tests") for path in sorted(root.glob("packages/*/setup.cfg"))]  # those in Python
+    argv = [str(environment / "bin/pytest"), "-p", "no:cacheprovider", *tests, "-m", "not component"]
     done = subprocess.run(
         argv,
         cwd=root,
@@ -172,7 +179,7 @@ def _check(root: Path, argv: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ci/pythons", description="Run the unit tests on every CPython found here.")
+    parser = argparse.ArgumentParser(prog="ci/pythons", description="Run the unit tests on the Pythons of HAL's hosts.")
     parser.add_argument("root", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("versions", nargs="*", metavar="VERSION", help="only these, 3.9 for instance")
     parser.add_argument("--list", action="store_true", help="only say what is found, and where")

@@ -125,8 +125,10 @@ def documented(heading: str) -> Needed:
     return {name: set(row[1].split(", ")) for row in table(heading) for name in code(row[0])}
 
 
-def test_what_a_host_needs() -> None:
-    assert documented("On a HAL host") == at_run_time()
+def test_what_a_host_and_the_product_need() -> None:
+    in_product = documented("In the product")
+    assert set().union(*in_product.values()) == {"hal-guest"}
+    assert {**documented("On a HAL host"), **in_product} == at_run_time()
 
 
 def test_what_building_needs() -> None:

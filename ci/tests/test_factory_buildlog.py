@@ -6,7 +6,8 @@ import pytest
 
 from factory import buildlog
 
-NOISE = "".join(f"+ install -pm 644 file{number} /build/BUILDROOT\ncopying {number}\n    /build/x.py:{number}: AWarning: of no importance\n" for number in range(100))
+UNIMPORTANT = "+ install -pm 644 {0} /build\ncopying {0}\n    /build/x.py:{0}: AWarning: of no importance\n"
+NOISE = "".join(UNIMPORTANT.format(number) for number in range(100))
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,8 @@ def test_without_a_reason_the_last_lines_are_shown() -> None:
 
 def test_what_is_said_twice_is_shown_once_and_never_more_than_a_screen() -> None:
     assert buildlog.relevant("error: no\n" * 50) == ["error: no"]
+    many = "".join(f"ERROR {number}\nE   No module named 'x'\n" for number in range(99))
+    assert "E   No module named 'x'" in buildlog.relevant(many)
     assert len(buildlog.relevant("".join(f"error: {number}\n" for number in range(99)))) == 20
 
 

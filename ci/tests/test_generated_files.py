@@ -54,13 +54,3 @@ def test_every_command_in_ci_has_help() -> None:
     for command in commands:
         shown = subprocess.run([str(command), "--help"], capture_output=True, text=True, check=True).stdout
         assert shown.lower().startswith(f"usage: ci/{command.name}"), command
-
-
-def test_the_version_is_the_same_everywhere() -> None:
-    versions = {
-        line.split("=")[1].strip()
-        for file in [*ROOT.glob("packages/*/setup.cfg"), ROOT / "packages/hal-core/bin/hal"]
-        for line in file.read_text().splitlines()
-        if line.replace(" ", "").startswith("version=")
-    }
-    assert len(versions) == 1

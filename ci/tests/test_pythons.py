@@ -130,3 +130,11 @@ def test_the_command_lists_what_is_here() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0].split() == ["PYTHON", "OF", "WHERE"]
+
+
+@pytest.mark.parametrize(
+    ("found", "chosen"),
+    [(["3.9", "3.10", "3.11", "3.12", "3.13"], ["3.9", "3.12", "3.13"]), (["3.11"], ["3.11"]), (["3.14"], ["3.14"])],
+)
+def test_the_hosts_own_and_the_newest_are_tested(found: list[str], chosen: list[str]) -> None:
+    assert pythons.by_default(found) == chosen
