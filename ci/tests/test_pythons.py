@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 
+import interpreters
+import pythons
+from interpreters import Interpreter
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "ci/lib"))
-
-import interpreters  # noqa: E402 (ci/lib is no package: it belongs to the commands in ci/)
-import pythons  # noqa: E402
-from interpreters import Interpreter  # noqa: E402
-
 REAL = os.path.realpath(sys.executable)  # not the virtual environment that runs this
 SERIES = f"3.{sys.version_info.minor}"
 

@@ -19,12 +19,10 @@ from typing import Optional
 
 import pytest
 
+import interpreters
+
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache/wheels"
-sys.path.insert(0, str(ROOT / "ci/lib"))
-
-import interpreters  # noqa: E402 (ci/lib is no package: it belongs to the commands in ci/)
-
 pytestmark = pytest.mark.component
 
 PACKAGES = sorted(path.parent for path in ROOT.glob("packages/*/setup.cfg"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import os
 import shutil
 import tempfile
@@ -16,7 +17,7 @@ from factory.spec import Spec
 from factory.target import Target
 
 
-class Maker:
+class Maker(abc.ABC):
     """A way to build one package.
 
     :ivar key: changes when what packages are built from does
@@ -24,12 +25,13 @@ class Maker:
 
     key: str
 
+    @abc.abstractmethod
     def prepare(self) -> None:
         """Whatever is to be done once, before the first package."""
 
+    @abc.abstractmethod
     def make(self, package: Spec, sources: Path, result: Path, own: Sequence[Path]) -> None:
         """Build it into an empty directory; :raise FactoryError: it does not build."""
-        raise NotImplementedError
 
 
 class ChrootMaker(Maker):
@@ -70,6 +72,9 @@ class MockMaker(Maker):
             raise FactoryError("mock is not installed: dnf install mock, and put yourself into the group mock")
         self._config = mock.configuration(root / "mock-configs", target)
         self.key = store.key(path.read_text() for path in sorted((root / "mock-configs").rglob("*.[ct][fp][gl]")))
+
+    def prepare(self) -> None:
+        """Nothing: mock makes its roots itself."""
 
     def make(self, package: Spec, sources: Path, result: Path, own: Sequence[Path]) -> None:
         log = result / "build.log"
