@@ -115,7 +115,8 @@ def run(
 def small_environment(more: Optional[Mapping[str, str]] = None) -> dict[str, str]:
     """Everything a program may know of the environment that the factory was started in."""
     kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(KEPT_PREFIXES)}
-    fixed = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
+    # /usr/bin first: mock's real program may be in /usr/sbin, and the one that lets the group mock run it in /usr/bin.
+    fixed = {"PATH": "/usr/bin:/usr/sbin:/bin:/sbin", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
     return {**kept, **fixed, **(more or {})}
 
 

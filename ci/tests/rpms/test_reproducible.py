@@ -14,7 +14,7 @@ from hostroot import ROOT, WORK
 
 @pytest.mark.parametrize("package", sorted(path.stem for path in (ROOT / "specs").glob("*.spec")))
 def test_the_same_twice(package: str, os_target: Target, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At another time, in another place, with nothing kept: signatures and headers included, not only the payload."""
+    """At another time, with nothing kept of the first: the whole file, its headers included, not only the payload."""
     first = {path.name: path.read_bytes() for path in repository.rglob("*.rpm")}
     factory = Factory(ROOT, WORK, os_target, print)
     kept = store.Store(WORK / "built" / os_target.name)
