@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hal_core.notify import notify, watchdog_seconds
+from hal_core.notify import environment_of_children, notify, watchdog_seconds
 
 
 @pytest.fixture
@@ -42,6 +42,15 @@ def test_an_abstract_address_is_understood(manager: socket.socket, monkeypatch: 
     monkeypatch.setenv("NOTIFY_SOCKET", "@" + name)
     assert notify("READY=1") is True
     assert manager.recv(100) == b"READY=1"
+
+
+def test_children_get_everything_but_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    environment = environment_of_children()
+    assert "NOTIFY_SOCKET" not in environment
+    assert environment == {name: os.environ[name] for name in os.environ if name != "NOTIFY_SOCKET"}
+    assert environment["LANG"] == "C.UTF-8"
 
 
 def test_a_manager_that_has_gone_is_an_error_and_leaves_no_descriptor(

@@ -28,6 +28,14 @@ def notify(state: str) -> bool:
     return True
 
 
+def environment_of_children() -> dict[str, str]:
+    """The environment for a program that must not speak in this process's name.
+
+    systemctl does: since systemd 250, it reports its own failure to ``$NOTIFY_SOCKET``.
+    """
+    return {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+
+
 def watchdog_seconds() -> float:
     """How often the service manager expects "WATCHDOG=1", in seconds; 0 if it does not (sd_watchdog_enabled(3))."""
     meant_for = os.environ.get("WATCHDOG_PID", "")

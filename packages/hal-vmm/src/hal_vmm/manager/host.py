@@ -7,6 +7,7 @@ import logging
 import os
 from typing import Protocol
 
+from hal_core import notify
 from hal_core.errors import HostError
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,12 @@ class RealHost:
     async def _systemctl(self, verb: str, why: str) -> None:
         logger.warning("%s: %s this host", why, verb)
         process = await asyncio.create_subprocess_exec(
-            "systemctl", "--no-wall", verb, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+            "systemctl",
+            "--no-wall",
+            verb,
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env=notify.environment_of_children(),
         )
         _, errors = await process.communicate()
         if process.returncode:

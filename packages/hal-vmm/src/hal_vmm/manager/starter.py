@@ -10,6 +10,7 @@ import socket
 import sys
 from typing import Protocol
 
+from hal_core import notify
 from hal_core.errors import HostError
 
 logger = logging.getLogger(__name__)
@@ -152,6 +153,7 @@ async def _run(*command: str, hint: str) -> None:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
+        env=notify.environment_of_children(),
     )
     _, errors = await process.communicate()
     if process.returncode:
