@@ -1,12 +1,8 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # The demo's product: a small appliance that says what hardware it sees, beats, and waits for commands on its console.
-/bin/busybox --install -s /bin
-export PATH=/bin:/usr/sbin
-mount -t proc proc /proc
-mount -t sysfs sys /sys
-mount -t devtmpfs dev /dev
+# What is done first, as in every initramfs of ours, is in lab/init-modules.sh.
 mkdir -p /dev/virtio-ports
-while read -r module; do insmod "/lib/modules/$module" || true; done </etc/modules
 for port in /sys/class/virtio-ports/*; do
     [ -e "$port/name" ] && ln -s "../${port##*/}" "/dev/virtio-ports/$(cat "$port/name")"
 done
@@ -21,17 +17,6 @@ done
 for disk in /sys/block/sd*; do
     [ -e "$disk" ] && echo "PRODUCT sees disk ${disk##*/}"
 done
-
-cat >/bin/hang <<'HANG'
-#!/bin/sh
-# A real livelock: real-time loops on every CPU leave nothing for anybody else.
-echo -1 >/proc/sys/kernel/sched_rt_runtime_us
-n=$(grep -c ^processor /proc/cpuinfo)
-while [ "$n" -gt 0 ]; do chrt -f 99 sh -c 'while :; do :; done' & n=$((n - 1)); done
-wait
-HANG
-printf '#!/bin/sh\necho c >/proc/sysrq-trigger\n' >/bin/crash
-chmod +x /bin/hang /bin/crash
 
 # hal-guest's, as in a real product, but in a hurry.
 mkdir -p /etc/sysconfig

@@ -59,6 +59,7 @@ HOST = [
     "iproute2",
     "nftables",
     "procps",
+    "qemu-guest-agent",
     "qemu-system-x86",
     "seabios",
     "ovmf",

@@ -1,0 +1,1 @@
+"""Disk images: what is on the simulated server's key and disks."""
