@@ -1,0 +1,173 @@
+"""A simulated server, and what a person in front of it does: its switch, its sockets, its keyboard, its screen."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Optional
+
+from lab.errors import LabError
+from lab.simulator import files, keyboard
+from lab.simulator.power import Powered
+from lab.simulator.server import Server
+
+_LONGEST_TEXT = 80  # characters: QEMU keeps 1024 things to do for its keyboard, and a capital letter is 12 of them
+
+
+class Machine(Powered):
+    """A server, with what is plugged in: it stays plugged in when the power is cut.
+
+    :ivar sticks: images of the USB sticks that are plugged in, by serial
+    :ivar disc: the image of the disc in its drive
+    :ivar pulled: NICs whose cable is not plugged in, counted from 0
+    """
+
+    def __init__(self, directory: Path, server: Server, accel: str = "tcg", stays: bool = False) -> None:
+        super().__init__(directory, server, accel, stays)
+        self.sticks: dict[str, Path] = {}
+        self.disc: Optional[Path] = None
+        self.pulled = {n for n, nic in enumerate(server.nics) if not nic.link}
+
+    @classmethod
+    def create(
+        cls, directory: Path, server: Server, images: files.Images, accel: str = "tcg", stays: bool = False
+    ) -> Machine:
+        """A new server. :raise LabError: as :func:`lab.simulator.files.make`."""
+        files.make(directory, server, images)
+        return cls(directory, server, accel, stays)
+
+    def power_on(self) -> None:
+        """Plug the server in and press its switch.
+
+        :raise LabError: it is on already; QEMU does not start
+        """
+        self.start()
+        for serial, image in self.sticks.items():
+            self._attach(serial, image)
+        if self.disc is not None:
+            self._load(self.disc)
+        self.execute("cont")
+
+    def start(self, *more: str) -> None:
+        """As :meth:`Powered.start`, with the cables as they are."""
+        super().start(*more)
+        for nic in self.pulled:
+            self._link(nic, False)
+
+    def plug_usb_stick(self, image: Path, serial: str) -> None:
+        """Plug in a stick, whose content is that image, and is written to. It stays over a power cut.
+
+        :raise LabError: it is plugged in already
+        """
+        if serial in self.sticks or not re.fullmatch(r"[A-Za-z0-9._-]{1,20}", serial):
+            raise LabError(f"stick {serial!r}: is plugged in already, or no serial: 1 to 20 letters, digits and ._-")
+        if self.is_on:
+            self._attach(serial, image.resolve())
+        self.sticks[serial] = image.resolve()
+
+    def unplug_usb_stick(self, serial: str) -> None:
+        """Pull out a stick. :raise LabError: there is none."""
+        if self.sticks.pop(serial, None) is None:
+            raise LabError(f"stick {serial!r} is not plugged in; plugged in are: {', '.join(self.sticks) or 'none'}")
+        if self.is_on:
+            begin = len(self.record)
+            self.execute("device_del", {"id": f"stick-{serial}"})
+            self.await_event(
+                "DEVICE_DELETED",
+                lambda data: data.get("device") == f"stick-{serial}",
+                begin,
+                "the stick is still there",
+            )
+            self.execute("blockdev-del", {"node-name": f"stick-{serial}"})
+
+    def insert_disc(self, image: Path) -> None:
+        """Put a DVD into the drive; it stays there over a power cut.
+
+        :raise LabError: there is no drive; it is locked
+        """
+        if not self.server.dvd:
+            raise LabError(f"{self.server.name} has no DVD drive")
+        if self.is_on:
+            self._load(image.resolve())
+        self.disc = image.resolve()
+
+    def eject_disc(self, seconds: float = 30.0) -> None:
+        """Press the drive's button, and take the disc; an operating system that has locked the drive is asked first.
+
+        :raise LabError: it does not
+        """
+        if self.is_on:
+            drives = self.execute("query-block")
+            begin = len(self.record)
+            if not any(drive.get("qdev") == "dvd" and drive.get("tray_open") for drive in drives):
+                self.execute("blockdev-open-tray", {"id": "dvd"})
+                self.await_event(
+                    "DEVICE_TRAY_MOVED",
+                    lambda data: bool(data["tray-open"]),
+                    begin,
+                    "the drive is still locked",
+                    seconds,
+                )
+            self.execute("blockdev-remove-medium", {"id": "dvd"})
+            self.execute("blockdev-close-tray", {"id": "dvd"})
+        self.disc = None
+
+    def pull_cable(self, nic: int) -> None:
+        """Pull out a network cable; NICs are counted from 0. It stays out over a power cut."""
+        self._cable(nic, False)
+
+    def plug_cable(self, nic: int) -> None:
+        """Plug a network cable in again."""
+        self._cable(nic, True)
+
+    def lan(self, nic: int) -> tuple[Path, Path]:
+        """A network cable: the datagram sockets of the server's end, and of the other, which a peer binds."""
+        return self.directory / files.lan(nic), self.directory / files.lan_peer(nic)
+
+    def type(self, text: str) -> None:
+        """Type on its keyboard, five characters a second; this returns before they are through.
+
+        :raise LabError: it is too long, or cannot be typed
+        """
+        if len(text) > _LONGEST_TEXT:
+            raise LabError(f"typing {len(text)} characters at once: at most {_LONGEST_TEXT}")
+        for keys in keyboard.presses(text):
+            self.press(*keys)
+
+    def press(self, *keys: str) -> None:
+        """Press keys together: ``press("ctrl", "alt", "f2")``; their names are QEMU's (QKeyCode).
+
+        :raise LabError: there is no such key
+        """
+        self.execute("send-key", {"keys": [{"type": "qcode", "data": key} for key in keys]})
+
+    def screenshot(self, path: Path) -> Path:
+        """Write a picture of its screen: a PNG, or beside it, with ``.ppm``, what an old QEMU can; :return: which."""
+        asked = {"filename": str(path.resolve())}
+        try:
+            self.execute("screendump", {**asked, "format": "png"})
+        except LabError:
+            path = path.with_suffix(".ppm")
+            self.execute("screendump", {"filename": str(path.resolve())})
+        return path
+
+    def _attach(self, serial: str, image: Path) -> None:
+        node = f"stick-{serial}"
+        file = {"driver": "file", "filename": str(image)}
+        self.execute("blockdev-add", {"node-name": node, "driver": files.image(image)[0], "file": file})
+        stick = {"driver": "usb-storage", "id": node, "bus": "xhci.0", "drive": node, "serial": serial}
+        self.execute("device_add", {**stick, "removable": True})
+
+    def _load(self, disc: Path) -> None:
+        medium = {"id": "dvd", "filename": str(disc), "format": "raw", "read-only-mode": "read-only"}
+        self.execute("blockdev-change-medium", medium)
+
+    def _cable(self, nic: int, plugged: bool) -> None:
+        if not 0 <= nic < len(self.server.nics):
+            raise LabError(f"{self.server.name} has {len(self.server.nics)} NICs, counted from 0: no NIC {nic}")
+        (self.pulled.discard if plugged else self.pulled.add)(nic)
+        if self.is_on:
+            self._link(nic, plugged)
+
+    def _link(self, nic: int, up: bool) -> None:
+        self.execute("set_link", {"name": f"lan{nic}", "up": up})
