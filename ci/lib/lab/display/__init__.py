@@ -1,0 +1,1 @@
+"""The simulated server's screen, read as text."""

@@ -1,0 +1,1 @@
+"""The other end of the simulated server's network cables."""
