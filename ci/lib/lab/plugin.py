@@ -1,0 +1,142 @@
+"""What pytest needs to tell stories: servers as fixtures, evidence of what went wrong, and how long things took.
+
+A story asks for ``running`` (a server whose product has just come up) or for ``off`` (a new one, never switched on).
+``@on("one-u", "old-box")`` has it told once on each of these servers; otherwise it is told on ``one-u``.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Callable, Optional
+
+import pytest
+
+from lab import keeping
+from lab.simulator import server as servers
+from lab.simulator.server import Server
+from lab.site import Site
+from lab.workshop import Workshop
+
+ROOT = Path(__file__).resolve().parents[3]
+CACHE = ROOT / ".cache/lab"
+RESULTS = CACHE / "results"
+DEFAULT = "one-u"
+
+#: Tell a story once on each of these servers.
+on = pytest.mark.servers
+
+Figure = Callable[[str, float], None]
+
+_REPORT = pytest.StashKey[pytest.TestReport]()
+_FIGURES = pytest.StashKey[list[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("lab", "the simulated server")
+    group.addoption("--server", metavar="NAME|FILE", help="tell all stories on this server, and on no other")
+    group.addoption("--accel", choices=["tcg", "kvm"], default="tcg", help="how the server is simulated")
+    group.addoption("--keep", action="store_true", help="leave the server running at the end of a story")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "servers(name, ...): the servers that a story is told on")
+    config.stash[_FIGURES] = []
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "description" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("servers")
+        only = metafunc.config.getoption("--server")
+        names = [only] if only else list(marker.args) if marker else [DEFAULT]
+        metafunc.parametrize("description", names, indirect=True, ids=[Path(name).stem for name in names])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.when == "call":
+        item.stash[_REPORT] = report
+    return report
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> Optional[tuple[str, str, str]]:
+    if report.when == "call" and report.outcome in ("passed", "failed"):
+        return report.outcome, report.outcome[0], f"{report.outcome} after {report.duration:.0f} s"
+    return None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for figure in config.stash[_FIGURES]:
+        terminalreporter.write_line(figure)
+
+
+@pytest.fixture(scope="session")
+def workshop(request: pytest.FixtureRequest) -> Workshop:
+    """Where servers come from."""
+    return Workshop(ROOT, CACHE, request.config.getoption("--accel"), _teller(request))
+
+
+@pytest.fixture
+def description(request: pytest.FixtureRequest) -> Server:
+    """The server that the story is told on, as its file describes it."""
+    shipped = servers.shipped()
+    return servers.load(shipped.get(request.param, Path(request.param)))
+
+
+@pytest.fixture
+def off(request: pytest.FixtureRequest, workshop: Workshop, description: Server) -> Iterator[Site]:
+    """A server that has never been switched on, with HAL on its key and a product on its disk."""
+    with _place() as place, _told(request, workshop.new(description, place)) as site:
+        yield site
+
+
+@pytest.fixture
+def running(request: pytest.FixtureRequest, workshop: Workshop, description: Server) -> Iterator[Site]:
+    """A server whose product has just come up."""
+    with _place() as place, _told(request, workshop.running(description, place)) as site:
+        yield site
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Figure:
+    """Has a measured number of seconds told at the end of everything."""
+
+    def tell(what: str, seconds: float) -> None:
+        request.config.stash[_FIGURES].append(f"{request.node.name}: {what}: {seconds:.1f} s")
+
+    return tell
+
+
+@contextmanager
+def _place() -> Iterator[Path]:
+    """A directory for one server; not below a checkout, where a unix socket's name may become too long."""
+    with tempfile.TemporaryDirectory(prefix="hal-lab-") as directory:
+        yield Path(directory, "server")
+
+
+@contextmanager
+def _told(request: pytest.FixtureRequest, site: Site) -> Iterator[Site]:
+    """The time in which a story is told; what remains of it when it went wrong."""
+    with site:
+        yield site
+        report = request.node.stash.get(_REPORT, None)
+        if report is not None and report.failed:
+            evidence = RESULTS / request.node.name.replace("[", "-on-").strip("]")
+            site.gather(evidence)
+            _teller(request)(f"what this server has said and shown: {evidence}")
+        if request.config.getoption("--keep"):
+            keeping.keep(site, _teller(request))
+
+
+def _teller(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Lines for the person at the terminal, whatever pytest captures."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
+    def tell(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"\n    … {line}", flush=True)
+
+    return tell

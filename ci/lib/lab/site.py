@@ -1,0 +1,98 @@
+"""A simulated server with everything around it: its LANs, and those who look at it from outside and from inside.
+
+When a story fails, everything that this server has ever said is gathered in one directory: :meth:`Site.gather`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Callable, Optional
+
+from lab.display import screen
+from lab.errors import LabError
+from lab.halhost import Host
+from lab.lan.peer import Peer
+from lab.productcli import Product
+from lab.simulator import files
+from lab.simulator.machine import Machine
+
+_LAST_CHANCE = 15.0  # seconds that a host, which may be hung, gets to answer when a story has failed
+
+
+class Site:
+    """Entered, its LAN is there; left, the server is off.
+
+    :ivar server: the machine itself: power, cables, sticks, keyboard, screen
+    :ivar product: its command line on the first serial port
+    :ivar host: HAL's side of it
+    :ivar lan: what is at the other end of each network cable: 10.77.N.1 at NIC number N; the product is 10.77.N.2
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self.server = machine
+        self.product = Product(machine.serial[0])
+        self.host = Host(machine.host)
+        self.lan: list[Peer] = []
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Site:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.server)
+            for number in range(len(self.server.server.nics)):
+                theirs, ours = self.server.lan(number)
+                capture = self.server.directory / f"lan{number}.pcap"
+                self.lan.append(stack.enter_context(Peer(ours, theirs, capture, f"10.77.{number}.1")))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self._stack.close()
+
+    def screen(self) -> screen.Screen:
+        """The text on the server's display."""
+        return screen.read(self.server.screenshot(self.server.directory / "screen.png"))
+
+    def gather(self, place: Path) -> None:
+        """Everything that helps to understand what happened, in a directory that is made anew.
+
+        What cannot be had, because the server is off or hangs, is a line in ``missing.txt``.
+        """
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        events = (f"{event.at:12.3f}  {event.name}  {dict(event.data) or ''}\n" for event in self.server.record.all())
+        (place / "events.txt").write_text("".join(events))
+        missing = []
+        for what in (self._picture, self._journal, self._status):
+            try:
+                what(place)
+            except LabError as error:
+                missing.append(f"{what.__name__[1:]}: {error}\n")
+        if missing:
+            (place / "missing.txt").write_text("".join(missing))
+        logs = [files.DESCRIPTION, files.QEMU_LOG, files.HOST_CONSOLE, files.HAL_TOML]
+        logs += [files.serial_log(port) for port in range(self.server.server.serial_ports)]
+        for path in [*(self.server.directory / name for name in logs), *self.server.directory.glob("*.pcap")]:
+            if path.exists():
+                shutil.copy(path, place)
+
+    def _picture(self, place: Path) -> None:
+        picture = self.server.screenshot(place / "screen.png")
+        (place / "screen.txt").write_text(screen.read(picture).text + "\n")
+
+    def _journal(self, place: Path) -> None:
+        self.host.shell.wait_until_up(_LAST_CHANCE)
+        (place / "journal.txt").write_text(self.host.journal())
+
+    def _status(self, place: Path) -> None:
+        asked: tuple[Callable[[], str], ...] = (
+            lambda: str(self.host.status()),
+            lambda: "\n".join(self.host.denials()),
+            lambda: self.host.run("ps", "-eo", "pid,ppid,user,label,stat,args"),
+            lambda: self.host.run("systemctl", "list-units", "--all", "--no-pager"),
+        )
+        (place / "status.txt").write_text("\n\n".join(ask() for ask in asked))
