@@ -15,7 +15,7 @@ from factory.errors import FactoryError
 from lab import keeping
 from lab.errors import LabError
 from lab.plugin import CACHE, DEFAULT, ROOT
-from lab.simulator import server
+from lab.simulator import installed, server
 from lab.workshop import Workshop
 
 STORIES = ROOT / "ci/stories"
@@ -114,7 +114,9 @@ def run(asked: argparse.Namespace) -> int:
         return 0
     wanted = choose(asked.stories, stories())
     if asked.server:
-        server.load(server.shipped().get(asked.server, Path(asked.server)))
+        server.named(asked.server)
+    if asked.accel == "kvm":
+        installed.check_kvm()
     workshop = Workshop(ROOT, CACHE, asked.accel, lambda line: print(f"    … {line}", flush=True))
     workshop.key  # noqa: B018 - what takes root
     if asked.prepare:

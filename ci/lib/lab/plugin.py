@@ -82,8 +82,7 @@ def workshop(request: pytest.FixtureRequest) -> Workshop:
 @pytest.fixture
 def description(request: pytest.FixtureRequest) -> Server:
     """The server that the story is told on, as its file describes it."""
-    shipped = servers.shipped()
-    return servers.load(shipped.get(request.param, Path(request.param)))
+    return servers.named(request.param)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -45,3 +46,18 @@ def firmware() -> Firmware:
         if found.code.exists() and found.variables.exists():
             return found
     raise LabError("there is no UEFI for QEMU here: install ovmf (Debian, Ubuntu) or edk2-ovmf (Fedora, EL, Arch)")
+
+
+def check_kvm(device: Path = Path("/dev/kvm"), modules: Path = Path("/sys/module")) -> None:
+    """KVM is here, is ours to use, and lets virtual machines have virtual machines.
+
+    :raise LabError: it does not; the message says what to do
+    """
+    if not os.access(device, os.R_OK | os.W_OK):
+        raise LabError(f"{device} is not there, or not yours to use: without --accel kvm the server is emulated")
+    # Linux, Documentation/virt/kvm/x86/running-nested-guests.rst
+    parameters = [modules / name / "parameters/nested" for name in ("kvm_intel", "kvm_amd")]
+    if not any(path.exists() and path.read_text().strip() in ("Y", "1") for path in parameters):
+        raise LabError(
+            "KVM here cannot nest (kvm_intel or kvm_amd, nested=1): without --accel kvm the server is emulated"
+        )

@@ -110,6 +110,17 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted((Path(__file__).parent / "servers").glob("*.toml"))}
 
 
+def named(name: str) -> Server:
+    """One of the shipped servers, or the one that a file describes.
+
+    :raise LabError: there is neither; or as :func:`load`
+    """
+    path = shipped().get(name, Path(name))
+    if not path.exists():
+        raise LabError(f'no server "{name}"; there are {", ".join(shipped())}, or give a TOML file')
+    return load(path)
+
+
 def load(path: Path) -> Server:
     """Read a description.
 
