@@ -38,6 +38,7 @@ ALLOWED = [
     ("hal_qemu_t", "hal_image_t", "file", f"{INHERITED} lock", "image files that stand for disks"),
     ("hal_qemu_t", "hal_qemu_lock_t", "file", "read write lock", "the lock that says that it runs"),
     ("hal_qemu_t", "hal_qemu_launch_t", "unix_stream_socket", "accept read write", "the launcher made its sockets"),
+    ("hal_qemu_t", "device_t", "filesystem", "getattr", "a disk's file system, which is /dev"),
     # QEMU: what it opens
     ("hal_qemu_t", "kvm_device_t", "chr_file", "open read write ioctl", "before QEMU 8.2 only by path"),
     ("hal_qemu_t", "hal_events_t", "file", "open read write", "event journal, its file"),
@@ -61,6 +62,7 @@ ALLOWED = [
     ("hal_qemu_probe_t", "hal_vmm_plan_t", "fifo_file", "read write", "questions and answers"),
     ("hal_qemu_probe_t", "hal_vmm_tmp_t", "file", "open read write lock", "the disk of the guest of ten bytes"),
     ("hal_qemu_probe_t", "kvm_device_t", "chr_file", "open read write ioctl", "does KVM work?"),
+    ("hal_qemu_probe_t", "hal_qemu_probe_t", "process", "execmem", "what can it do without KVM?"),
     # the launcher
     ("hal_qemu_launch_t", "hal_qemu_launch_t", "capability", "chown setuid setgid net_admin", "becomes hal-qemu; taps"),
     ("hal_qemu_launch_t", "hal_var_run_t", "file", "open read", "the launch plan"),
@@ -95,6 +97,7 @@ ALLOWED = [
     ("hal_vmm_t", "hal_var_run_t", "dir", "watch", "… of which it is told at once"),
     ("hal_vmm_t", "hal_var_lib_t", "file", "create write rename unlink", "why the last run ended"),
     ("hal_vmm_t", "hal_dump_t", "file", "create write rename unlink", "memory dumps"),
+    ("hal_vmm_t", "fs_t", "filesystem", "getattr", "room for them"),
     ("hal_vmm_t", "bin_t", "file", "execute execute_no_trans", "head(1), systemctl(1)"),
     ("hal_vmm_t", "hal_unit_file_t", "service", "start status", "starts QEMU, has it planned anew"),
     ("hal_vmm_t", "init_t", "system", "status", "… through systemctl"),
@@ -385,8 +388,9 @@ def test_who_rules_the_product(facts: dict[str, Any]) -> None:
 
 def test_emulation_needs_the_boolean(facts: dict[str, Any]) -> None:
     assert facts["booleans"] == {"hal_qemu_tcg": False}
-    for domain in ("hal_qemu_t", "hal_qemu_probe_t"):
-        assert facts["allowed"][f"{domain} {domain} process execmem"] == "hal_qemu_tcg is true"
+    assert facts["allowed"]["hal_qemu_t hal_qemu_t process execmem"] == "hal_qemu_tcg is true"
+    # The probe has no guest but one of ten bytes, and has to answer without KVM, too.
+    assert facts["allowed"]["hal_qemu_probe_t hal_qemu_probe_t process execmem"] == ""
 
 
 def test_the_planner_asks_network_cards_one_thing_only(facts: dict[str, Any]) -> None:

@@ -48,7 +48,8 @@ BUILD_ROOT = [
     "semodule-utils",
 ]
 
-# What a HAL host needs at run time. Its kernel is an own, empty package: Debian's is 400 MB, and nothing boots it.
+# What a HAL host needs at run time. Its kernel is an own, empty package: Debian's is 400 MB. The lab, which boots a
+# host, brings the parts that it needs.
 HOST = [
     "ncurses-base",
     "systemd",
