@@ -31,6 +31,12 @@ show_help() {
 setup() {
     install_packages "$@"
     mkdir -p "$cache"
+    if [ ! -w "$cache" ]; then
+        # Another user's, most often root's: good to use as it is, and to be renewed by its owner only.
+        [ "$(cat "$cache/venv/requirements.key" 2> /dev/null)" = "$(requirements_key)" ] ||
+            die "$cache belongs to $(stat -c %U "$cache") and is not up to date: run this command once as that user"
+        return 0
+    fi
     exec 9> "$cache/lock"
     flock 9 # two commands at once: the second waits for the first one's environment
     make_environment
@@ -98,11 +104,15 @@ quietly() {
 
 # --- the Python environment --------------------------------------------------------------------------------------
 
+requirements_key() {
+    { echo "$root $(readlink -f /usr/bin/python3)"; cat "$root/ci/requirements.txt"; } | sha256sum
+}
+
 make_environment() {
     # Always from /usr/bin/python3: what is first on PATH may be something else, and slow.
     local version key
     version=$(readlink -f /usr/bin/python3)
-    key=$({ echo "$root $version"; cat "$root/ci/requirements.txt"; } | sha256sum)
+    key=$(requirements_key)
     [ "$(cat "$cache/venv/requirements.key" 2> /dev/null)" != "$key" ] || return 0
     if [ "$(readlink -f "$python" || true)" != "$version" ]; then
         say "Making the Python environment in .cache/venv"

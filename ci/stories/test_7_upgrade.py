@@ -12,7 +12,7 @@ def test_upgrade(running: Site, workshop: Workshop) -> None:
     qemu, manager = host.main_pid("hal-qemu"), host.main_pid("hal-vmm")
     uptime = running.product.uptime()
     before = host.installed()
-    for rpm in workshop.next_release():
+    for rpm in workshop.ingredients.next_release():
         host.shell.write(f"/run/upgrade-{rpm.name}", rpm.read_bytes())
 
     host.run("sh", "-c", "exec rpm -U --freshen /run/upgrade-*.rpm", seconds=600)

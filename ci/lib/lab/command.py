@@ -12,11 +12,10 @@ from typing import NamedTuple, NoReturn
 import pytest
 
 from factory.errors import FactoryError
-from lab import keeping
+from lab import ingredients, keeping
 from lab.errors import LabError
 from lab.plugin import CACHE, DEFAULT, ROOT
 from lab.simulator import installed, server
-from lab.workshop import Workshop
 
 STORIES = ROOT / "ci/stories"
 _EPILOG = """\
@@ -29,8 +28,8 @@ examples:
   ci/lab --keep hardware          … and leave the server running, to look around
   ci/lab cold_boot --accel kvm    with this machine's own virtualization, where nested KVM works
 
-Exit status: 0 all stories came true, 1 not all did, 2 usage. Making the host's image takes root, telling stories
-does not.
+Exit status: 0 all stories came true, 1 not all did, 2 usage. Making the images takes root, telling
+stories does not: sudo ci/lab --prepare, and then ci/lab.
 More: docs/lab.md
 """
 
@@ -80,7 +79,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--accel", choices=["tcg", "kvm"], default="tcg", help="emulate the server (default), or use this machine's KVM"
     )
     add("--keep", action="store_true", help="leave the server running at the end of a story, and say how to get at it")
-    add("--prepare", action="store_true", help="only build what needs root, for others to tell stories with")
+    add("--prepare", action="store_true", help="only make what takes root, for others to tell stories with")
     add("--attach", metavar="DIRECTORY", type=Path, help="the product's serial console, of a server that was kept")
     add("--run", nargs=argparse.REMAINDER, metavar="DIRECTORY COMMAND", help="a command in such a server's host")
     asked = parser.parse_args(arguments)
@@ -117,10 +116,13 @@ def run(asked: argparse.Namespace) -> int:
         server.named(asked.server)
     if asked.accel == "kvm":
         installed.check_kvm()
-    workshop = Workshop(ROOT, CACHE, asked.accel, lambda line: print(f"    … {line}", flush=True))
-    workshop.key  # noqa: B018 - what takes root
+    found = ingredients.find(ROOT, CACHE, lambda line: print(f"    … {line}", flush=True))
     if asked.prepare:
+        if not isinstance(found, ingredients.Made):
+            raise LabError("--prepare takes root: sudo ci/lab --prepare")
+        found.prepare()
         return 0
+    print(f"the host's image: {found.key}", flush=True)
     options = ["--accel", asked.accel, *(["--server", asked.server] if asked.server else [])]
     options += ["--keep"] if asked.keep else []
     chosen = [f"{story.file}::test_{story.name}" for story in wanted]

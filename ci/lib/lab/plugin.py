@@ -6,6 +6,7 @@ A story asks for ``running`` (a server whose product has just come up) or for ``
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Callable, Optional
 
 import pytest
 
-from lab import keeping
+from lab import ingredients, keeping
 from lab.simulator import server as servers
 from lab.simulator.server import Server
 from lab.site import Site
@@ -22,7 +23,6 @@ from lab.workshop import Workshop
 
 ROOT = Path(__file__).resolve().parents[3]
 CACHE = ROOT / ".cache/lab"
-RESULTS = CACHE / "results"
 DEFAULT = "one-u"
 
 #: Tell a story once on each of these servers.
@@ -73,10 +73,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(figure)
 
 
+def kept() -> Path:
+    """Where saved servers and results are: with the images, where one may write there, or else at home."""
+    if os.access(CACHE, os.W_OK) or os.geteuid() == 0:
+        return CACHE
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "hal-lab")
+
+
 @pytest.fixture(scope="session")
 def workshop(request: pytest.FixtureRequest) -> Workshop:
     """Where servers come from."""
-    return Workshop(ROOT, CACHE, request.config.getoption("--accel"), _teller(request))
+    say = _teller(request)
+    return Workshop(ingredients.find(ROOT, CACHE, say), kept() / "saved", request.config.getoption("--accel"), say)
 
 
 @pytest.fixture
@@ -123,7 +131,7 @@ def _told(request: pytest.FixtureRequest, site: Site) -> Iterator[Site]:
         yield site
         report = request.node.stash.get(_REPORT, None)
         if report is not None and report.failed:
-            evidence = RESULTS / request.node.name.replace("[", "-on-").strip("]")
+            evidence = kept() / "results" / request.node.name.replace("[", "-on-").strip("]")
             site.gather(evidence)
             _teller(request)(f"what this server has said and shown: {evidence}")
         if request.config.getoption("--keep"):

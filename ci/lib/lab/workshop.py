@@ -1,22 +1,14 @@
-"""Where servers come from: the images, made once; new servers with them; and servers that were saved after a boot."""
+"""Where servers come from: new ones, made of images; and copies of those that were saved when their product was up."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 
-from factory import command as rpms
-from factory import distribution, namespaces, target
-from factory.distribution import Distribution
-from lab.errors import LabError
-from lab.images import hostimage, nextrelease, product
 from lab.images.packages import Say
+from lab.ingredients import Ingredients, alone
 from lab.simulator import installed, snapshot
 from lab.simulator.files import Images
 from lab.simulator.machine import Machine
@@ -45,55 +37,27 @@ backoff = 0
 
 
 class Workshop:
-    """One directory with all that is kept.
+    """One directory with all saved servers.
 
-    :param root: the checkout
+    :param ingredients: what servers are made of
     :param cache: the directory; it is made
     :param accel: "tcg" or "kvm"
     :param say: told what takes time
     """
 
-    def __init__(self, root: Path, cache: Path, accel: str, say: Say) -> None:
-        self.root = root
-        self.cache = cache
-        self.accel = accel
-        self.say = say
+    def __init__(self, ingredients: Ingredients, cache: Path, accel: str, say: Say) -> None:
+        self.ingredients = ingredients
+        self._cache = cache
+        self._accel = accel
+        self._say = say
         cache.mkdir(parents=True, exist_ok=True)
-
-    @cached_property
-    def packages(self) -> Path:
-        """The dnf repository of this checkout's RPMs.
-
-        :raise LabError: they do not build
-        """
-        namespaces.enter_private_mounts()
-        if rpms.main(self.root, ["--target", self._target.name]) != 0:
-            raise LabError("the packages do not build: see above")
-        return (self.root / "dist" / self._target.name).resolve()
-
-    @cached_property
-    def key(self) -> Path:
-        """The image of the USB key with the HAL host.
-
-        :raise LabError: it is not there yet, and only root can make it
-        """
-        with self._alone("host"):
-            return hostimage.build(self.packages, self._system, self.cache / "host", self.say)
-
-    def next_release(self) -> list[Path]:
-        """Our RPMs once more, with a higher release number.
-
-        :raise FactoryError: they do not build, or only root could
-        """
-        with self._alone("next"):
-            return nextrelease.make(self.root, self.packages, self._system, self.cache / "next", self.say)
 
     def new(self, server: Server, place: Path) -> Site:
         """A server that has never been switched on, with HAL on its key and a product on its disk.
 
         :param place: its directory, which is made
         """
-        return Site(Machine.create(place, server, self._images(server), self.accel))
+        return Site(Machine.create(place, server, self._images(server), self._accel))
 
     def boot(self, site: Site) -> float:
         """Switch such a server on and wait for its product. If none like it has been saved yet, this one is.
@@ -106,7 +70,7 @@ class Workshop:
         site.product.wait_until_ready(BOOT)
         seconds = time.monotonic() - began
         saved = self._saved(site.server.server)
-        with self._alone(saved.name):
+        with alone(saved.with_suffix(".lock")):
             if not saved.exists():
                 self._save(site, saved)
         return seconds
@@ -117,9 +81,9 @@ class Workshop:
         :raise LabError: it did not come up
         """
         saved = self._saved(server)
-        with self._alone(saved.name):
+        with alone(saved.with_suffix(".lock")):
             if not saved.exists():
-                self.say(f"booting {server.name}, to be saved for other stories")
+                self._say(f"booting {server.name}, to be saved for other stories")
                 with self.new(server, place) as site:
                     site.server.power_on()
                     site.product.wait_until_ready(BOOT)
@@ -136,35 +100,19 @@ class Workshop:
         site.host.qmp("stop")
         snapshot.save(site.server, saved)
         site.host.qmp("cont")
-        images = {image.stem for image in (self.cache / "host").glob("*.img")}
-        for other in self.cache.glob("saved/*"):
-            if other.name.partition("-")[0] not in images:
+        # Of other images of the host, which are no longer made: half a gigabyte each.
+        for other in self._cache.iterdir():
+            if other.is_dir() and not other.name.startswith((".", self.ingredients.key.stem)):
                 shutil.rmtree(other)
 
     def _images(self, server: Server) -> Images:
         era = _ERAS.get(server.name, "modern")
-        guest = next(iter(self.packages.glob("**/hal-guest-[0-9]*.rpm")), None)
-        disk = product.build(era, self.cache / "product", self.say, guest)
-        return Images(self.key, {server.product_disk.serial: disk}, _HAL_TOML.format(era=era))
+        disks = {server.product_disk.serial: self.ingredients.product(era)}
+        return Images(self.ingredients.key, disks, _HAL_TOML.format(era=era))
 
     def _saved(self, server: Server) -> Path:
         """Where a server like this is saved, or would be."""
         images = self._images(server)
-        parts = [*(str(disk) for disk in images.disks.values()), images.hal_toml, server.toml, self.accel]
+        parts = [*(str(disk) for disk in images.disks.values()), images.hal_toml, server.toml, self._accel]
         digest = hashlib.sha256("\0".join([*parts, installed.qemu()]).encode()).hexdigest()[:12]
-        return self.cache / "saved" / f"{self.key.stem}-{server.name}-{digest}"
-
-    @cached_property
-    def _system(self) -> Distribution:
-        return distribution.find(self._target, self.root / ".cache/rpms", self.say)
-
-    @cached_property
-    def _target(self) -> target.Target:
-        return target.parse(distribution.host_target() or "el9")
-
-    @contextmanager
-    def _alone(self, name: str) -> Iterator[None]:
-        """Of several stories that need the same thing, one makes it, and the others wait."""
-        with open(self.cache / f"{name}.lock", "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        return self._cache / f"{images.key.stem}-{server.name}-{digest}"

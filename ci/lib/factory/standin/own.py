@@ -179,7 +179,7 @@ def everywhere(python: str, policy_version: str) -> list[Own]:
     return [
         filesystem(),
         Own("pam-configuration", files=pam_configuration()),
-        # Debian's kernel is 400 MB, and only the lab boots one, which brings its own. This has the names and nothing else.
+        # Debian's kernel is 400 MB, and only the lab boots one, which brings its own. This has the names, nothing else.
         Own("kernel-core", "6.12.0-1", provides=("kernel = 6.12.0-1", "kernel-modules-core = 6.12.0-1")),
         *python_packages(python),
         Own(

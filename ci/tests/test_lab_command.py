@@ -1,0 +1,226 @@
+"""The command ci/lab: which stories it finds and tells, and what it says when it cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from lab import command
+from lab.command import Story
+from lab.errors import LabError
+from lab.simulator import server
+
+_MADE_UP = '''\
+from lab.plugin import on
+
+@on("old-box", "numa")
+@other.mark
+def test_two_servers(running):
+    """A sentence that is longer
+    than its line.
+
+    And more, which is no part of it."""
+
+def test_without_a_word(off): ...
+
+def helper():
+    """Is no story."""
+
+class test_class:
+    """Is none either."""
+'''
+
+
+class FakeWorkshop:
+    """Makes nothing; remembers what was asked of it."""
+
+    asked: list[str]
+
+    def __init__(self, root: Path, cache: Path, accel: str, say: Callable[[str], None]) -> None:
+        self.asked.append(f"a workshop for {accel}")
+
+    @property
+    def key(self) -> Path:
+        self.asked.append("the key")
+        return Path("key.img")
+
+
+@pytest.fixture(autouse=True)
+def workshop(monkeypatch: pytest.MonkeyPatch) -> type[FakeWorkshop]:
+    """Nothing is built here, whatever happens."""
+    monkeypatch.setattr(FakeWorkshop, "asked", [], raising=False)
+    monkeypatch.setattr(command, "Workshop", FakeWorkshop)
+    return FakeWorkshop
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What pytest is given: nothing is told here."""
+    given: list[list[str]] = []
+
+    def main(arguments: list[str]) -> int:
+        given.append(arguments)
+        return 0
+
+    monkeypatch.setattr(pytest, "main", main)
+    return given
+
+
+def test_the_stories_that_there_are() -> None:
+    found = {story.name: story for story in command.stories()}
+    assert len(found) == len(command.stories()) > 10
+    assert found["cold_boot"].servers == ("one-u", "old-box", "numa")
+    assert found["cold_boot"].file.name == "test_1_cold_boot.py"
+    assert found["reboot"].servers == ("one-u",)
+    assert found["reboot"].sentence == "The product reboots: the server really resets, and everything comes back."
+    assert list(found)[0] == "cold_boot"
+
+
+def test_made_up_stories(tmp_path: Path) -> None:
+    (tmp_path / "test_2_later.py").write_text("def test_last(off): 'The end.'\n")
+    (tmp_path / "test_1_first.py").write_text(_MADE_UP)
+    (tmp_path / "conftest.py").write_text("def test_fixture(): ...\n")
+    first, later = tmp_path / "test_1_first.py", tmp_path / "test_2_later.py"
+    assert command.stories(tmp_path) == [
+        Story("two_servers", first, ("old-box", "numa"), "A sentence that is longer than its line."),
+        Story("without_a_word", first, ("one-u",), ""),
+        Story("last", later, ("one-u",), "The end."),
+    ]
+
+
+def test_stories_are_chosen_by_the_beginning_of_their_names() -> None:
+    there = [Story(name, Path("f.py"), ("one-u",), "") for name in ("power_on", "power_off", "reboot")]
+    assert command.choose([], there) == there
+    assert command.choose(["re"], there) == there[2:]
+    assert command.choose(["reboot", "power", "power_off"], there) == there, "in the order of telling, once each"
+    with pytest.raises(LabError) as wrong:
+        command.choose(["reboot", "boot"], there)
+    assert str(wrong.value) == 'no story begins with "boot"; there are: power_on, power_off, reboot'
+
+
+def test_what_was_asked_for() -> None:
+    asked = command.parse(["reboot", "panic", "--server", "old-box", "--accel", "kvm", "--keep"])
+    assert (asked.stories, asked.server, asked.accel, asked.keep) == (["reboot", "panic"], "old-box", "kvm", True)
+    nothing = command.parse([])
+    assert (nothing.stories, nothing.server, nothing.accel, nothing.keep) == ([], None, "tcg", False)
+    assert command.parse(["--attach", "/there"]).attach == Path("/there")
+    assert command.parse(["--run", "/there", "ls", "-l", "--all"]).run == ["/there", "ls", "-l", "--all"]
+
+
+@pytest.mark.parametrize("wrong", [["--no-such"], ["--accel", "xen"], ["--server"], ["--run"], ["--run", "/there"]])
+def test_wrong_usage_is_status_2_and_no_traceback(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        command.main(wrong)
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("usage: ci/lab ")
+    assert "ci/lab: error: " in said.splitlines()[-1]
+
+
+def test_run_needs_two_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--run", "/there"])
+    assert "--run DIRECTORY COMMAND [ARGUMENT]...: a directory and a command are needed" in capsys.readouterr().err
+
+
+def test_help_has_examples_that_work(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        command.main(["--help"])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    assert "examples:" in said
+    examples = [line.split("  ")[1].split()[1:] for line in said.splitlines() if line.startswith("  ci/lab")]
+    assert len(examples) > 5
+    for example in examples:
+        asked = command.parse(example)
+        assert command.choose(asked.stories, command.stories()), example
+        assert asked.server in (None, "my-server.toml", *server.shipped()), example
+
+
+def test_the_list_has_every_story_and_every_server(capsys: pytest.CaptureFixture[str], told: list[list[str]]) -> None:
+    assert command.main(["--list"]) == 0
+    said = capsys.readouterr().out
+    for story in command.stories():
+        assert f"  {story.name} " in said
+        assert story.sentence in said
+    for name, path in server.shipped().items():
+        assert f"  {name} " in said
+        assert server.load(path).description in said
+    assert "on one-u, old-box, numa\n" in said
+    assert told == FakeWorkshop.asked == []
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """What a person is told of an error: one line, and no result."""
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.startswith("ci/lab: ")
+    assert error.count("\n") == 1
+    return error
+
+
+def test_no_such_story(capsys: pytest.CaptureFixture[str], told: list[list[str]]) -> None:
+    assert command.main(["moon_landing"]) == 1
+    assert one_line(capsys).startswith('ci/lab: no story begins with "moon_landing"; there are: cold_boot, ')
+    assert told == FakeWorkshop.asked == []
+
+
+def test_a_server_that_cannot_be_is_told_before_anything_is_built(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], told: list[list[str]]
+) -> None:
+    broken = tmp_path / "broken.toml"
+    broken.write_text('description = "no more than this"\n')
+    assert command.main(["--server", str(broken)]) == 1
+    assert one_line(capsys).startswith(f"ci/lab: {broken}: board is missing")
+    assert command.main(["--server", "two-u"]) == 1
+    assert one_line(capsys) == "ci/lab: two-u: No such file or directory\n"
+    assert command.main(["--server", str(tmp_path)]) == 1
+    assert one_line(capsys) == f"ci/lab: {tmp_path}: Is a directory\n"
+    assert told == FakeWorkshop.asked == []
+
+
+def test_nobody_is_there_to_attach_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--attach", str(tmp_path)]) == 1
+    assert one_line(capsys).endswith("is the server on?\n")
+    assert command.main(["--run", str(tmp_path), "ls"]) == 1
+    assert "there is no server" in one_line(capsys)
+
+
+def test_stories_are_told_by_pytest(told: list[list[str]]) -> None:
+    assert command.main(["hung", "--server", "old-box", "--accel", "kvm", "--keep"]) == 0
+    ((*options, product, host),) = told
+    hang = command.STORIES / "test_4_hang.py"
+    assert [product, host] == [f"{hang}::test_hung_product", f"{hang}::test_hung_host"]
+    assert options[-5:] == ["--accel", "kvm", "--server", "old-box", "--keep"]
+    assert FakeWorkshop.asked == ["a workshop for kvm", "the key"], "what takes root comes first"
+
+
+def test_preparing_tells_nothing(told: list[list[str]]) -> None:
+    assert command.main(["--prepare"]) == 0
+    assert FakeWorkshop.asked == ["a workshop for tcg", "the key"]
+    assert told == []
+
+
+@pytest.mark.parametrize(("pytests", "ours"), [(0, 0), (1, 1), (3, 2), (4, 2), (5, 2)])
+def test_exit_status(monkeypatch: pytest.MonkeyPatch, pytests: int, ours: int) -> None:
+    monkeypatch.setattr(pytest, "main", lambda _: pytest.ExitCode(pytests))
+    assert command.main(["reboot"]) == ours
+
+
+def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "Workshop", interrupt)
+    assert command.main(["reboot"]) == 130
+    assert one_line(capsys) == "ci/lab: interrupted; what was finished is kept\n"
+
+
+def test_as_a_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["ci/lab", "moon_landing"])
+    with pytest.raises(SystemExit) as end:
+        command.start()
+    assert end.value.code == 1
+    one_line(capsys)
