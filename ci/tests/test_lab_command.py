@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Callable
+from typing import Callable, NoReturn
 
 import pytest
 
-from lab import command
+from lab import command, ingredients
 from lab.command import Story
 from lab.errors import LabError
-from lab.simulator import server
+from lab.simulator import installed, server
 
 _MADE_UP = '''\
 from lab.plugin import on
@@ -33,26 +34,26 @@ class test_class:
 '''
 
 
-class FakeWorkshop:
+class FakeIngredients(ingredients.Made):
     """Makes nothing; remembers what was asked of it."""
 
     asked: list[str]
 
-    def __init__(self, root: Path, cache: Path, accel: str, say: Callable[[str], None]) -> None:
-        self.asked.append(f"a workshop for {accel}")
+    def __init__(self, root: Path, cache: Path, say: Callable[[str], None]) -> None:
+        self.asked.append(f"what is made in {cache.name}")
 
-    @property
-    def key(self) -> Path:
-        self.asked.append("the key")
-        return Path("key.img")
+    key = Path("key.img")
+
+    def prepare(self) -> None:
+        self.asked.append("everything")
 
 
 @pytest.fixture(autouse=True)
-def workshop(monkeypatch: pytest.MonkeyPatch) -> type[FakeWorkshop]:
-    """Nothing is built here, whatever happens."""
-    monkeypatch.setattr(FakeWorkshop, "asked", [], raising=False)
-    monkeypatch.setattr(command, "Workshop", FakeWorkshop)
-    return FakeWorkshop
+def nothing_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever happens."""
+    monkeypatch.setattr(FakeIngredients, "asked", [], raising=False)
+    monkeypatch.setattr(ingredients, "Made", FakeIngredients)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_the_stories_that_there_are() -> None:
     assert found["cold_boot"].file.name == "test_1_cold_boot.py"
     assert found["reboot"].servers == ("one-u",)
     assert found["reboot"].sentence == "The product reboots: the server really resets, and everything comes back."
-    assert list(found)[0] == "cold_boot"
+    assert next(iter(found)) == "cold_boot"
 
 
 def test_made_up_stories(tmp_path: Path) -> None:
@@ -149,7 +150,7 @@ def test_the_list_has_every_story_and_every_server(capsys: pytest.CaptureFixture
         assert f"  {name} " in said
         assert server.load(path).description in said
     assert "on one-u, old-box, numa\n" in said
-    assert told == FakeWorkshop.asked == []
+    assert (told, FakeIngredients.asked) == ([], [])
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -164,7 +165,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
 def test_no_such_story(capsys: pytest.CaptureFixture[str], told: list[list[str]]) -> None:
     assert command.main(["moon_landing"]) == 1
     assert one_line(capsys).startswith('ci/lab: no story begins with "moon_landing"; there are: cold_boot, ')
-    assert told == FakeWorkshop.asked == []
+    assert (told, FakeIngredients.asked) == ([], [])
 
 
 def test_a_server_that_cannot_be_is_told_before_anything_is_built(
@@ -175,10 +176,10 @@ def test_a_server_that_cannot_be_is_told_before_anything_is_built(
     assert command.main(["--server", str(broken)]) == 1
     assert one_line(capsys).startswith(f"ci/lab: {broken}: board is missing")
     assert command.main(["--server", "two-u"]) == 1
-    assert one_line(capsys) == "ci/lab: two-u: No such file or directory\n"
+    assert one_line(capsys) == ('ci/lab: no server "two-u"; there are numa, old-box, one-u, or give a TOML file\n')
     assert command.main(["--server", str(tmp_path)]) == 1
     assert one_line(capsys) == f"ci/lab: {tmp_path}: Is a directory\n"
-    assert told == FakeWorkshop.asked == []
+    assert (told, FakeIngredients.asked) == ([], [])
 
 
 def test_nobody_is_there_to_attach_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,19 +189,51 @@ def test_nobody_is_there_to_attach_to(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "there is no server" in one_line(capsys)
 
 
-def test_stories_are_told_by_pytest(told: list[list[str]]) -> None:
+def test_stories_are_told_by_pytest(told: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installed, "check_kvm", lambda: FakeIngredients.asked.append("KVM"))
     assert command.main(["hung", "--server", "old-box", "--accel", "kvm", "--keep"]) == 0
     ((*options, product, host),) = told
     hang = command.STORIES / "test_4_hang.py"
     assert [product, host] == [f"{hang}::test_hung_product", f"{hang}::test_hung_host"]
     assert options[-5:] == ["--accel", "kvm", "--server", "old-box", "--keep"]
-    assert FakeWorkshop.asked == ["a workshop for kvm", "the key"], "what takes root comes first"
+    assert FakeIngredients.asked == ["KVM", "what is made in lab"]
 
 
-def test_preparing_tells_nothing(told: list[list[str]]) -> None:
+def test_kvm_that_cannot_nest_is_told_before_anything_is_built(
+    told: list[list[str]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot() -> NoReturn:
+        raise LabError("KVM here cannot nest")
+
+    monkeypatch.setattr(installed, "check_kvm", cannot)
+    assert command.main(["reboot", "--accel", "kvm"]) == 1
+    assert one_line(capsys) == "ci/lab: KVM here cannot nest\n"
+    assert (told, FakeIngredients.asked) == ([], [])
+
+
+def test_preparing_makes_everything_and_tells_nothing(told: list[list[str]]) -> None:
     assert command.main(["--prepare"]) == 0
-    assert FakeWorkshop.asked == ["a workshop for tcg", "the key"]
+    assert FakeIngredients.asked == ["what is made in lab", "everything"]
     assert told == []
+
+
+def test_who_is_not_root_uses_what_root_has_prepared(
+    told: list[list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(command, "CACHE", tmp_path)
+    for arguments in (["reboot"], ["--prepare"]):
+        assert command.main(arguments) == 1
+        assert "nothing is prepared yet: run sudo ci/lab --prepare once" in one_line(capsys)
+    assert told == []
+
+    (tmp_path / "prepared.json").write_text('{"key": "/images/key.img", "products": {}, "next_release": []}')
+    assert command.main(["--prepare"]) == 1
+    assert one_line(capsys) == "ci/lab: --prepare takes root: sudo ci/lab --prepare\n"
+    assert command.main(["reboot"]) == 0
+    assert capsys.readouterr().out == "the host's image: /images/key.img\n"
+    assert len(told) == 1
+    assert FakeIngredients.asked == []
 
 
 @pytest.mark.parametrize(("pytests", "ours"), [(0, 0), (1, 1), (3, 2), (4, 2), (5, 2)])
@@ -213,7 +246,7 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "Workshop", interrupt)
+    monkeypatch.setattr(ingredients, "find", interrupt)
     assert command.main(["reboot"]) == 130
     assert one_line(capsys) == "ci/lab: interrupted; what was finished is kept\n"
 

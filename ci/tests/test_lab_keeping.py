@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import shlex
 import signal
 import socket
@@ -11,7 +12,7 @@ import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import pytest
 
@@ -26,16 +27,28 @@ from lab.site import Site
 class Terminal:
     """A person's end of standard input and output, while ``attach`` runs in a thread."""
 
-    def __init__(self, stdin: int, stdout: int) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, stdin: TextIO, stdout: TextIO, typed: int, shown: int) -> None:
         self.stdin, self.stdout = stdin, stdout
         self.ended = threading.Event()
+        self._monkeypatch, self._typed, self._shown = monkeypatch, typed, shown
 
     def attach(self, place: Path, port: int = 0) -> None:
+        # Not before the test itself begins: pytest's capturing changes them, too.
+        self._monkeypatch.setattr("sys.stdin", self.stdin)
+        self._monkeypatch.setattr("sys.stdout", self.stdout)
+
         def run() -> None:
             keeping.attach(place, port)
             self.ended.set()
 
         threading.Thread(target=run, daemon=True).start()
+
+    def type(self, data: bytes) -> None:
+        os.write(self._typed, data)
+
+    def shows(self) -> bytes:
+        assert select.select([self._shown], [], [], 10)[0], "nothing is shown"
+        return os.read(self._shown, 100)
 
 
 @pytest.fixture
@@ -59,9 +72,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     """Pipes, not a tty."""
     (stdin, typed), (shown, stdout) = os.pipe(), os.pipe()
     with os.fdopen(stdin) as sys_stdin, os.fdopen(stdout, "w") as sys_stdout:
-        monkeypatch.setattr("sys.stdin", sys_stdin)
-        monkeypatch.setattr("sys.stdout", sys_stdout)
-        yield Terminal(typed, shown)
+        yield Terminal(monkeypatch, sys_stdin, sys_stdout, typed, shown)
     for fd in (typed, shown):
         os.close(fd)
 
@@ -74,11 +85,11 @@ def test_what_is_typed_goes_to_the_port_and_back_until_control_bracket(
     with line:
         line.settimeout(10)
         line.sendall(b"login: \xff")
-        assert os.read(terminal.stdout, 100) == b"login: \xff"
-        os.write(terminal.stdin, b"root\r")
+        assert terminal.shows() == b"login: \xff"
+        terminal.type(b"root\r")
         assert line.recv(100) == b"root\r"
         assert not terminal.ended.is_set()
-        os.write(terminal.stdin, b"\x1d")
+        terminal.type(b"\x1d")
         assert terminal.ended.wait(10)
         assert line.recv(100) == b"", "it did not hang up"
 
@@ -89,19 +100,16 @@ def test_the_server_goes_off(place: Path, listener: socket.socket, terminal: Ter
     assert terminal.ended.wait(10)
 
 
-def test_a_terminal_is_as_it_was_before(
-    place: Path, listener: socket.socket, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_terminal_is_as_it_was_before(place: Path, listener: socket.socket, terminal: Terminal) -> None:
     person, tty = os.openpty()
     before = termios.tcgetattr(tty)
-    with os.fdopen(tty) as sys_stdin:
-        monkeypatch.setattr("sys.stdin", sys_stdin)
+    with os.fdopen(tty) as terminal.stdin:
         terminal.attach(place, 1)
         line, _ = listener.accept()
         with line:
             line.settimeout(10)
             line.sendall(b"ready")
-            assert os.read(terminal.stdout, 100) == b"ready"  # the terminal is raw by now
+            assert terminal.shows() == b"ready"  # the terminal is raw by now
             assert termios.tcgetattr(tty) != before
             os.write(person, b"\x03")
             assert line.recv(100) == b"\x03", "Ctrl-C is the product's"
