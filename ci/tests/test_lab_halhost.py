@@ -69,6 +69,17 @@ def test_denials_are_those_of_our_domains_once_each() -> None:
     )
 
 
+def test_no_denial_is_no_failure() -> None:
+    shell = FakeShell("-- No entries --\n")
+    assert Host(shell).denials() == []
+    assert not any(word.startswith("--grep") for word in shell.asked[0]), "journalctl --grep fails without a match"
+
+
+def test_a_status_that_hal_cannot_tell() -> None:
+    with pytest.raises(LabError, match="in the host, `hal vmm status` failed with status 78"):
+        Host(FakeShell("", status=78)).status()
+
+
 def test_the_state_that_hal_tells_although_its_status_says_that_nothing_runs() -> None:
     shell = FakeShell('{"state": "stopped", "last_exit": {"reason": "guest-panic", "outcome": "restart"}}', status=3)
     assert Host(shell).status()["state"] == "stopped"

@@ -84,6 +84,15 @@ def test_the_same_is_the_same(place: Place) -> None:
         pytest.param(lambda place: place.kernel("6.1.0-2"), id="the kernel"),
         pytest.param(lambda place: (place.here / "host_files/etc/fstab").write_text("\n"), id="a file of the lab's"),
         pytest.param(lambda place: (place.here / "host_files/etc/motd").write_text("\n"), id="one more file"),
+        pytest.param(
+            lambda place: (place.here / "host_files/etc/systemd/system/qemu-guest-agent.service").unlink(),
+            id="a mask less",
+        ),
+        pytest.param(lambda place: (place.here / "host_files/usr/libexec/lab-netcfg").chmod(0o644), id="a mode"),
+        pytest.param(
+            lambda place: (place.here / "host_files/etc/fstab").rename(place.here / "host_files/fstab"),
+            id="a file's place",
+        ),
         pytest.param(lambda place: (place.here / "init-modules.sh").write_text("\n"), id="the initramfs's script"),
         *(
             pytest.param(lambda place, module=module: place.code_of(module), id=f"the code of {module.__name__}")

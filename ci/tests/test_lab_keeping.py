@@ -100,6 +100,13 @@ def test_the_server_goes_off(place: Path, listener: socket.socket, terminal: Ter
     assert terminal.ended.wait(10)
 
 
+def test_standard_input_may_be_a_file(place: Path, listener: socket.socket, terminal: Terminal) -> None:
+    with open("/dev/null") as terminal.stdin:
+        terminal.attach(place, 1)
+        with listener.accept()[0]:
+            assert terminal.ended.wait(10)
+
+
 def test_a_terminal_is_as_it_was_before(place: Path, listener: socket.socket, terminal: Terminal) -> None:
     person, tty = os.openpty()
     before = termios.tcgetattr(tty)

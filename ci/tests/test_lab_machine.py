@@ -197,7 +197,8 @@ def test_qemu_dies_with_its_process_unless_it_is_to_stay(
     place = tmp_path / "machine"
     Machine.create(place, small, images)
     program = (
-        "import sys; from pathlib import Path; from lab import server; from lab.simulator.machine import Machine;"
+        "import sys; from pathlib import Path;"
+        "from lab.simulator import server; from lab.simulator.machine import Machine;"
         f"place = Path({str(place)!r});"
         f"machine = Machine(place, server.load(place / 'server.toml'), stays={stays});"
         "machine.power_on(); print(machine.pid, flush=True); sys.stdin.read()"

@@ -60,7 +60,7 @@ def shop(cache: Path, ingredients: Ingredients, accel: str = "tcg") -> Workshop:
 
 @pytest.fixture(autouse=True)
 def qemu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installed, "qemu", lambda: "/usr/bin/qemu-system-x86_64")
+    monkeypatch.setattr(installed, "qemu_version", lambda: "QEMU emulator version 7.2")
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_a_server_is_saved_elsewhere_as_soon_as_anything_is_different(
     monkeypatch.setattr(workshop, "_HAL_TOML", workshop._HAL_TOML + "# a comment\n")
     others.append(place(FakeIngredients()))
     monkeypatch.undo()
-    monkeypatch.setattr(installed, "qemu", lambda: "/opt/qemu/bin/qemu-system-x86_64")
+    monkeypatch.setattr(installed, "qemu_version", lambda: "QEMU emulator version 8.2")
     others.append(place(FakeIngredients()))
     assert len({same, *others}) == 1 + len(others)
 

@@ -127,6 +127,8 @@ def run(asked: argparse.Namespace) -> int:
     options += ["--keep"] if asked.keep else []
     chosen = [f"{story.file}::test_{story.name}" for story in wanted]
     status = pytest.main(["-vv", "--no-header", "--tb=short", "-p", "no:cacheprovider", *options, *chosen])
+    if status == pytest.ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
     return int(status) if status in (0, 1) else 2
 
 

@@ -51,8 +51,10 @@ class Host:
         self.run("systemctl", "restart", "hal-vmm", seconds=120)
 
     def status(self) -> dict[str, Any]:
-        """``hal vmm status --json``, whether or not the product runs."""
-        _, said, _ = self.shell.ask("hal", "vmm", "status", "--json")
+        """``hal vmm status --json``, whether or not the product runs. :raise LabError: HAL cannot tell."""
+        number, said, complained = self.shell.ask("hal", "vmm", "status", "--json")
+        if not said:
+            raise LabError(f"in the host, `hal vmm status` failed with status {number}: {complained.strip()}")
         status: dict[str, Any] = json.loads(said)
         return status
 
@@ -122,8 +124,9 @@ class Host:
 
     def denials(self) -> list[str]:
         """What SELinux has denied to a domain of HAL's since the host booted, one line each, without doubles."""
-        said = self.run("journalctl", "--boot", "--dmesg", "--output=cat", "--no-pager", "--grep=avc: +denied")
-        found = (line.partition("avc:")[2].strip() for line in said.splitlines())
+        # Without --grep, which fails when there is nothing (journalctl of systemd 243 and later).
+        said = self.run("journalctl", "--boot", "--dmesg", "--output=cat", "--no-pager")
+        found = (line.partition("avc:")[2].strip() for line in said.splitlines() if re.search("avc: +denied", line))
         ours = (re.sub(r"pid=\d+ |ino=\d+ ", "", line) for line in found if re.search(r"scontext=\S+:hal_\w+_t:", line))
         return list(dict.fromkeys(ours))
 

@@ -105,10 +105,13 @@ class Prepared(Ingredients):
     """As root has left it; the checkout may have changed since.
 
     :param path: the file that tells where everything is
+    :raise LabError: it is there no more
     """
 
     def __init__(self, path: Path) -> None:
         self._content = json.loads(path.read_text())
+        if not self.key.exists():
+            raise LabError(f"{self.key} is gone: root has made newer ones; run sudo ci/lab --prepare again")
 
     @property
     def key(self) -> Path:

@@ -42,7 +42,8 @@ def attach(place: Path, port: int = 0) -> None:
 
     :raise LabError: there is none, or somebody else is connected
     """
-    with sockets.connect(place / files.serial_socket(port)) as line, selectors.DefaultSelector() as selector:
+    # Not epoll, which takes no regular file, and not /dev/null, for standard input.
+    with sockets.connect(place / files.serial_socket(port)) as line, selectors.PollSelector() as selector:
         terminal = sys.stdin.fileno()
         before = termios.tcgetattr(terminal) if os.isatty(terminal) else None
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.images.product import PROMPT, READY
+from lab.images.product import PROMPT, READY, hardware
 from lab.simulator.serialconsole import SerialConsole
 
 
@@ -30,8 +30,7 @@ class Product:
 
     def hardware(self) -> dict[str, str]:
         """What it sees of its machine: ``show hardware``, key → value."""
-        lines = (line.partition(" ") for line in self.ask("show hardware").splitlines())
-        return {key: value.strip() for key, _, value in lines if key}
+        return hardware(self.ask("show hardware"))
 
     def uptime(self) -> float:
         """Seconds since its kernel started."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from pathlib import Path
 
+from lab import kept
 from lab.images.packages import Say
 from lab.ingredients import Ingredients, alone
-from lab.simulator import installed, snapshot
+from lab.simulator import commandline, installed, snapshot
 from lab.simulator.files import Images
 from lab.simulator.machine import Machine
 from lab.simulator.server import Server
@@ -114,5 +114,6 @@ class Workshop:
         """Where a server like this is saved, or would be."""
         images = self._images(server)
         parts = [*(str(disk) for disk in images.disks.values()), images.hal_toml, server.toml, self._accel]
-        digest = hashlib.sha256("\0".join([*parts, installed.qemu()]).encode()).hexdigest()[:12]
+        # What was saved fits the same QEMU with the same command line only.
+        digest = kept.digest([*parts, installed.qemu_version()], [Path(commandline.__file__)])
         return self._cache / f"{images.key.stem}-{server.name}-{digest}"

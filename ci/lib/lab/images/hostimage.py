@@ -116,9 +116,12 @@ def key(packages: Path, system: Distribution) -> str:
     digest = hashlib.sha256("\n".join([system.key, *kernel.package("amd64")]).encode())
     modules = (__file__, bootloader.__file__, disk.__file__, initramfs.__file__, kernel.__file__)
     program = [*sorted(_HERE.glob("init-*.sh")), *(Path(module) for module in modules)]
-    files = [*repository.packages(packages), *program, *(path for path in sorted(_FILES.rglob("*")) if path.is_file())]
-    for path in files:
+    for path in [*repository.packages(packages), *program]:
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    for path in sorted(_FILES.rglob("*")):
+        content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+        digest.update(f"{path.relative_to(_FILES)}\0{path.lstat().st_mode:o}\0".encode())
+        digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()[:16]
 
 

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+from factory import programs
 from lab.errors import LabError
 
 
@@ -35,6 +36,14 @@ def qemu() -> str:
     if path is None:
         raise LabError("there is no qemu-system-x86_64 here: install qemu-system-x86 (Debian, Fedora)")
     return path
+
+
+def qemu_version() -> str:
+    """What that program says of itself.
+
+    :raise LabError: it is not here
+    """
+    return programs.run(qemu(), "--version")
 
 
 def firmware() -> Firmware:
