@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # shellcheck shell=dash
 # The demo's product: a small appliance that says what hardware it sees, beats, and waits for commands on its console.
-# What is done first, as in every initramfs of ours, is in lab/init-modules.sh.
+# What is done first, as in every initramfs of ours, is in lab/images/init-modules.sh.
 mkdir -p /dev/virtio-ports
 for port in /sys/class/virtio-ports/*; do
     [ -e "$port/name" ] && ln -s "../${port##*/}" "/dev/virtio-ports/$(cat "$port/name")"

@@ -16,7 +16,7 @@ from lab.images import initramfs, kernel, packages
 _HERE = Path(__file__).resolve().parent
 INIT = _HERE / "product-init.sh"
 HEARTBEAT = _HERE.parents[1] / "packages/hal-guest/sbin/hal-heartbeat"
-COMMANDS = _HERE / "lab/product_files/usr/sbin"
+COMMANDS = _HERE / "lab/images/product_files/usr/sbin"
 
 MODULES = (
     "virtio_pci",

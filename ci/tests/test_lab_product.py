@@ -20,7 +20,7 @@ from lab.images import product
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE = 120.0  # seconds; it takes six on an idle machine
 QEMUS = ("/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm")
-FILES = REPOSITORY / "ci" / "lib" / "lab" / "product_files"
+FILES = REPOSITORY / "ci/lib/lab/images/product_files"
 
 
 def test_there_is_a_product_for_every_era() -> None:
