@@ -12,9 +12,10 @@ import pytest
 from hal_core import config, config_files
 from hal_vmm.config import ERAS, VmmConfig
 from lab import workshop
+from lab.errors import LabError
 from lab.images import product
 from lab.ingredients import Ingredients
-from lab.simulator import installed, server, snapshot
+from lab.simulator import files, installed, server, snapshot
 from lab.simulator.machine import Machine
 from lab.simulator.server import Server
 from lab.workshop import Workshop
@@ -177,3 +178,40 @@ def test_servers_of_another_host_image_are_not_kept(tmp_path: Path, one_u: Serve
     kept = {path.name for path in (tmp_path / "saved").iterdir() if path.is_dir()}
     # Somebody else may be saving the hidden one just now.
     assert kept == {"host1-old-box-2", ".host0-one-u-1.partial", there._saved(one_u).name}
+
+
+class StuckSite(FakeSite):
+    """Its product does not come up the first so many times."""
+
+    def __init__(self, description: Server, done: list[str], times: int) -> None:
+        super().__init__(description, done)
+        left = [times]
+
+        def wait_until_ready(seconds: float) -> None:
+            left[0] -= 1
+            if left[0] >= 0:
+                raise LabError(f"nothing after {seconds:g} s")
+            done.append("product is up")
+
+        self.product = SimpleNamespace(wait_until_ready=wait_until_ready)
+        self.server.cut_power = lambda: done.append("power cut")
+        self.server.directory = Path("/nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "accel", "times", "comes_up"),
+    [("numa", "tcg", 2, True), ("numa", "tcg", 3, False), ("numa", "kvm", 1, False), ("one-u", "tcg", 1, False)],
+)
+def test_only_several_emulated_processors_get_another_chance(
+    name: str, accel: str, times: int, comes_up: bool, tmp_path: Path, done: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "renew", lambda *_: done.append("new disks"))
+    site: Any = StuckSite(server.named(name), done, times)
+    boot = shop(tmp_path, FakeIngredients(), accel).boot
+    if comes_up:
+        assert boot(site) >= 0
+        again = ["power on", "power cut", "new disks"]
+        assert done[:8] == [*again, *again, "power on", "product is up"]
+    else:
+        with pytest.raises(LabError, match="nothing after 600 s"):
+            boot(site)

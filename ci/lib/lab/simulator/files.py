@@ -81,6 +81,11 @@ def make(directory: Path, server: Server, images: Images) -> None:
         raise LabError(f"{server.name} has no disk with serial {unknown[0]!r}")
     _make(directory, server)
     (directory / HAL_TOML).write_text(images.hal_toml, "utf-8")
+    renew(directory, server, images)
+
+
+def renew(directory: Path, server: Server, images: Images) -> None:
+    """Make the media of a server that is off as if it were new."""
     overlay(directory / KEY, images.key)
     for each in server.disks:
         overlay(directory / disk(each.serial), images.disks.get(each.serial), each.size_mib * _MIB)
