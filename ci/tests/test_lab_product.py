@@ -21,6 +21,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE = 120.0  # seconds; it takes six on an idle machine
 QEMUS = ("/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm")
 FILES = REPOSITORY / "ci/lib/lab/images/product_files"
+SCRIPTS = [path for path in sorted(FILES.rglob("*")) if path.parent.name in ("sbin", "rc.d")]
+assert SCRIPTS, f"nothing to test below {FILES}"
 
 
 def test_there_is_a_product_for_every_era() -> None:
@@ -34,7 +36,7 @@ def test_what_it_shows_can_be_read() -> None:
     assert shown == {"vcpus": "2", "smbios.product_name": "Server 9000", "smbios.board_serial": ""}
 
 
-@pytest.mark.parametrize("script", [path for path in sorted(FILES.rglob("*")) if path.parent.name in ("sbin", "rc.d")])
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_its_scripts_can_be_run(script: Path) -> None:
     assert os.access(script, os.X_OK)
     programs.run("sh", "-n", script)

@@ -215,3 +215,16 @@ def test_only_several_emulated_processors_get_another_chance(
     else:
         with pytest.raises(LabError, match="nothing after 600 s"):
             boot(site)
+
+
+def test_a_boot_that_fails_before_a_story_leaves_evidence(
+    tmp_path: Path, one_u: Server, done: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FailingSite(StuckSite):
+        def gather(self, place: Path) -> None:
+            done.append(f"gathered in {place.parent.name}/{place.name}")
+
+    monkeypatch.setattr(Workshop, "new", lambda *_: FailingSite(one_u, done, 9))
+    with pytest.raises(LabError, match="nothing after"):
+        shop(tmp_path / "saved", FakeIngredients()).running(one_u, tmp_path / "server")
+    assert done == ["power on", "gathered in results/boot-of-one-u"]

@@ -89,7 +89,14 @@ class Workshop:
             if not saved.exists():
                 self._say(f"booting {server.name}, to be saved for other stories")
                 with self.new(server, place) as site:
-                    self._switch_on(site)
+                    try:
+                        self._switch_on(site)
+                    except LabError:
+                        # No story has begun, and the server's directory goes with this failure.
+                        evidence = self._cache.parent / "results" / f"boot-of-{server.name}"
+                        site.gather(evidence)
+                        self._say(f"what this server has said and shown: {evidence}")
+                        raise
                     self._save(site, saved)
                 shutil.rmtree(place)
         site = Site(snapshot.restore(saved, place))
