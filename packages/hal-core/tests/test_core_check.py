@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from hal_core import check_command, config_files
-from hal_core.config import option
+from hal_core.config import numbered, option
 from hal_core.errors import ConfigError
 
 
@@ -26,6 +27,7 @@ class Udev:
     """Hot-swap."""
 
     usb: bool = option(True, "Whether.")
+    hub: Mapping[int, Console] = numbered(Console, "One hub.", low=1, high=8)
 
 
 class Entry:
@@ -68,6 +70,15 @@ def test_every_problem_is_one_line_and_comes_once(etc: Path, capsys: pytest.Capt
         "collectd, installer",
         f"{etc}/hal.toml: console.tty = 99: allowed is a whole number from 1 to 63",
         f"{etc}/hal.toml: udev.usb = 1: allowed is true or false",
+    ]
+
+
+def test_numbered_tables(etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (etc / "hal.toml").write_text("[udev.hub.8]\ntty = 2\n[udev.hub.9]\n[udev.hub.1]\ntty = 0\n")
+    assert check_command.main([]) == 78
+    assert capsys.readouterr().out.splitlines() == [
+        f"{etc}/hal.toml: udev.hub.9: no such number; allowed are 1 to 8",
+        f"{etc}/hal.toml: udev.hub.1.tty = 0: allowed is a whole number from 1 to 63",
     ]
 
 

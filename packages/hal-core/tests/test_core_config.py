@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hal_core import config_doc, config_files
-from hal_core.config import load, option, problems, section
-from hal_core.config_values import Option, Rejected, show, toml
+from hal_core.config import load, numbered, option, problems, section
+from hal_core.config_values import Option, Rejected, show, show_key, toml
 from hal_core.errors import ConfigError
 
 
@@ -24,6 +26,22 @@ class Beats:
 
     interval: int = option(60, "Seconds.", low=1, high=3600)
     grace: float = option(1.5, "Minutes.", low=0.0)
+
+
+@dataclass(frozen=True)
+class Ring:
+    """Buffers."""
+
+    slots: int = option(256, "How many.", low=1)
+
+
+@dataclass(frozen=True)
+class Port:
+    """One of many."""
+
+    nics: tuple[str, ...] = option((), "Names.", pattern="[a-z0-9]+")
+    mtu: int = option(0, "Bytes.", low=0, high=9000)
+    ring: Ring = section(Ring, "The buffers.")
 
 
 @dataclass(frozen=True)
@@ -38,6 +56,7 @@ class Sample:
     keep: tuple[int, ...] = option((), "CPUs.", low=0)
     disks: tuple[str, ...] = option(("auto",), "Disks.", pattern="[a-z]+")
     beats: Beats = section(Beats, "The sign of life.")
+    port: Mapping[int, Port] = numbered(Port, "A port of the product.", low=0, high=127)
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +101,22 @@ def test_later_files_override_earlier_ones_key_by_key(etc: Path, tmp_path: Path)
     )
 
 
+def test_numbered_tables_are_overridden_key_by_key_each_and_come_in_order(etc: Path) -> None:
+    (etc / "hal.toml").write_text('[vmm.port.12]\nnics = ["a"]\nmtu = 1500\n[vmm.port.2.ring]\nslots = 8\n')
+    (etc / "hal.toml.d/a.toml").write_text('[vmm.port.127]\n[vmm.port.12]\nmtu = 9000\n[vmm.port.0]\nnics = ["b"]\n')
+    ports = load(Sample, "vmm").port
+    assert list(ports.items()) == [
+        (0, Port(nics=("b",))),
+        (2, Port(ring=Ring(8))),
+        (12, Port(nics=("a",), mtu=9000)),
+        (127, Port()),
+    ]
+    assert Sample().port == {}
+    (etc / "hal.toml").write_text("[vmm.port]\n")
+    (etc / "hal.toml.d/a.toml").unlink()
+    assert load(Sample, "vmm") == Sample()
+
+
 def test_every_kind_of_value_is_read_as_the_type_it_is_declared_as(etc: Path) -> None:
     (etc / "hal.toml").write_text('[vmm]\nkeep = [0]\ndisks = ["a", "b"]\nnote = "ü …"\n[vmm.beats]\ngrace = 3\n')
     loaded = load(Sample, "vmm")
@@ -114,6 +149,24 @@ def test_every_kind_of_value_is_read_as_the_type_it_is_declared_as(etc: Path) ->
         ("wachdog = true", "vmm.wachdog: no such key; allowed are era, user, note", 'did you mean "watchdog"?'),
         ("interval = 5", "vmm.interval: no such key", 'did you mean "beats.interval"?'),
         ('"a\\u001bb" = 5', 'vmm."a\\u001bb": no such key', ""),
+        ("port = 3", "vmm.port = 3: allowed are tables with numbers from 0 to 127", ""),
+        ("port.3 = 3", "vmm.port.3 = 3: allowed is a table", ""),
+        ("port.x.mtu = 3", "vmm.port.x: no such number; allowed are 0 to 127", ""),
+        ("port.128.mtu = 3", "vmm.port.128: no such number; allowed are 0 to 127", ""),
+        ("port.-1.mtu = 3", "vmm.port.-1: no such number; allowed are 0 to 127", ""),
+        ("port.01.mtu = 3", "vmm.port.01: no such number; allowed are 0 to 127", 'did you mean "1"?'),
+        ("port.00.mtu = 3", "vmm.port.00: no such number; allowed are 0 to 127", 'did you mean "0"?'),
+        ('port."".mtu = 3', 'vmm.port."": no such number; allowed are 0 to 127', ""),
+        ("port.mtu = 3", "vmm.port.mtu: no such number; allowed are 0 to 127", 'did you mean "0.mtu"?'),
+        ("mtu = 3", "vmm.mtu: no such key", 'did you mean "port.0.mtu"?'),
+        ("port.7.mtu = 9001", "vmm.port.7.mtu = 9001: allowed is a whole number from 0 to 9000", ""),
+        ("port.7.mut = 3", "vmm.port.7.mut: no such key; allowed are nics, mtu, ring", 'did you mean "mtu"?'),
+        (
+            "port.7.slots = 3",
+            "vmm.port.7.slots: no such key; allowed are nics, mtu, ring",
+            'did you mean "ring.slots"?',
+        ),
+        ("port.7.ring.slots = 0", "vmm.port.7.ring.slots = 0: allowed is a whole number, 1 or more", ""),
     ],
 )
 def test_a_wrong_value_is_one_line(etc: Path, text: str, message: str, hint: str) -> None:
@@ -189,6 +242,45 @@ def test_no_file_at_all_gives_a_traceback(etc: Path, text: bytes) -> None:
         assert len(problem.message) < 400 + len(str(etc))
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(key=st.text() | st.integers(-200, 200).map(str) | st.from_regex(r"0*\d{1,3}", fullmatch=True))
+def test_each_number_has_one_spelling_and_all_else_is_one_line(etc: Path, key: str) -> None:
+    try:
+        (etc / "hal.toml").write_text(f"[vmm.port.{toml(key)}]\n", "utf-8")
+    except UnicodeEncodeError:
+        return
+    if key in [str(number) for number in range(128)]:
+        assert load(Sample, "vmm").port == {int(key): Port()}
+    else:
+        (found,) = problems(Sample, "vmm")
+        assert f": vmm.port.{show_key(key)}: no such number; allowed are 0 to 127" in found.message
+        assert found.message.isprintable()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    files=st.lists(
+        st.dictionaries(
+            st.integers(0, 127),
+            st.fixed_dictionaries({}, optional={"mtu": st.integers(0, 9000), "nics": st.just(["a"])}),
+        ),
+        max_size=4,
+    )
+)
+def test_what_files_say_of_numbered_tables_adds_up(etc: Path, files: list[dict[int, dict[str, Any]]]) -> None:
+    expected: dict[int, Port] = {}
+    for path in etc.glob("hal.toml.d/*"):
+        path.unlink()
+    for index, tables in enumerate(files):
+        lines = []
+        for number, keys in tables.items():
+            lines += [f"[vmm.port.{number}]", *(f"{key} = {toml(value)}" for key, value in keys.items())]
+            new: dict[str, Any] = {key: tuple(value) if key == "nics" else value for key, value in keys.items()}
+            expected[number] = dataclasses.replace(expected.get(number, Port()), **new)
+        (etc / f"hal.toml.d/{index}.toml").write_text("\n".join(lines))
+    assert list(load(Sample, "vmm").port.items()) == sorted(expected.items())
+
+
 json_like = st.recursive(
     st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=3), max_leaves=5
 )
@@ -229,6 +321,27 @@ def test_the_documented_defaults_are_the_defaults(tmp_path: Path) -> None:
     assert max(len(line) for line in text.splitlines()) <= 100
 
 
+def test_the_first_numbered_table_is_documented_in_comments(tmp_path: Path) -> None:
+    text = config_doc.defaults_toml({"vmm": Sample})
+    assert "port" not in config_files.parse(text.encode())["vmm"]
+    assert (
+        "\n# A port of the product.\n# Allowed: [vmm.port.N], N from 0 to 127. By default there is none.\n"
+        "# [vmm.port.0]\n\n# Names.\n# Allowed: an array, each item a text that matches [a-z0-9]+.\n# nics = []\n"
+    ) in text
+    assert "\n\n# The buffers.\n# [vmm.port.0.ring]\n\n# How many.\n" in text
+    (tmp_path / "lib/hal.toml").write_text(re.sub(r"^# (?=\[|\w+ = )", "", text, flags=re.MULTILINE))
+    assert load(Sample, "vmm") == Sample(port={0: Port()})
+
+
+def test_numbered_tables_in_the_manual_page() -> None:
+    page = config_doc.man_section({"vmm": Sample})
+    assert (
+        "\n.SS [vmm.port.N]\nA port of the product. Allowed: [vmm.port.N], N from 0 to 127. By default there is none.\n"
+        '.TP\n.BR nics " = []"\nNames. '
+    ) in page
+    assert '\n.SS [vmm.port.N.ring]\nThe buffers.\n.TP\n.BR slots " = 256"\nHow many. ' in page
+
+
 def test_the_manual_page_escapes_what_troff_would_eat() -> None:
     page = config_doc.man_section({"vmm": Sample})
     assert '.BR era " = \\(dqmodern\\(dq"\nAge. Allowed: "modern" or "ide".\n' in page
@@ -245,7 +358,7 @@ def test_a_declaration_that_makes_no_sense_is_a_programming_error() -> None:
         things: frozenset[str] = option(frozenset(), "A set.")
 
     (Path(os.environ["HAL_CONFIG_DIR"]) / "hal.toml").write_text("[vmm]\nplain = 1\n")
-    with pytest.raises(TypeError, match=r"Odd\.plain is neither an option\(\) nor a section\(\)"):
+    with pytest.raises(TypeError, match=r"Odd\.plain is neither an option\(\) nor a section\(\) nor numbered\(\)"):
         load(Odd, "vmm")
     with pytest.raises(TypeError, match="cannot be a frozenset"):
         load(Set, "vmm")

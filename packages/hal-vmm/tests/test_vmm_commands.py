@@ -75,19 +75,19 @@ def qemu_runs(run_dir: str) -> Iterator[int]:
 def test_every_verb_is_a_module_with_a_main() -> None:
     for verb, (module, text) in main.VERBS.items():
         assert callable(importlib.import_module(f"hal_vmm.commands.{module}").main), verb
-        assert f"  {verb:<12} {text}\n" in main.usage()
+        assert f"  {verb:<12} {text}\n" in main.PROGRAM.usage()
 
 
 @pytest.mark.parametrize(("arguments", "status"), [([], 2), (["-h"], 0), (["--help"], 0), (["help"], 0)])
 def test_usage(arguments: list[str], status: int, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.main(arguments) == status
-    assert capsys.readouterr().out == main.usage()
+    assert main.PROGRAM.main(arguments) == status
+    assert capsys.readouterr().out == main.PROGRAM.usage()
 
 
 @pytest.mark.parametrize("verb", ["", "strat", "--verbose", "../status", "stop_command", "os"])
 def test_an_unknown_verb_is_one_line_with_the_known_ones(verb: str) -> None:
     with pytest.raises(UsageError, match="unknown verb ") as raised:
-        main.main([verb])
+        main.PROGRAM.main([verb])
     assert all(known in raised.value.hint for known in main.VERBS)
 
 
@@ -95,7 +95,7 @@ def test_an_unknown_verb_is_one_line_with_the_known_ones(verb: str) -> None:
 def test_help_of_each_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     status = 0
     try:
-        status = main.main([verb, "--help"])
+        status = main.PROGRAM.main([verb, "--help"])
     except SystemExit as done:  # as argparse does it
         status = int(done.code or 0)
     assert status == 0
@@ -118,7 +118,7 @@ def test_wrong_arguments_are_a_usage_error_and_do_nothing(run_dir: str, argument
     markers = Markers(run_dir)
     markers.set_rescue("crashed")
     try:
-        main.main(arguments)
+        main.PROGRAM.main(arguments)
     except UsageError as error:
         status = error.exit_status
     except SystemExit as done:  # as argparse does it
@@ -131,34 +131,34 @@ def test_wrong_arguments_are_a_usage_error_and_do_nothing(run_dir: str, argument
 
 
 def test_stop_without_a_product_only_remembers_it(run_dir: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.main(["stop"]) == 0
+    assert main.PROGRAM.main(["stop"]) == 0
     assert capsys.readouterr().out == "the product is not running; it will not be started until: hal vmm start\n"
     assert Markers(run_dir).stopped(None)
 
 
 def test_stop_as_execstop_of_a_qemu_that_has_ended_does_nothing(run_dir: str) -> None:
     """ExecStop= is run too when QEMU has ended by itself (systemd.service(5)): nobody wanted a stop then."""
-    assert main.main(["stop", "--if-running"]) == 0
+    assert main.PROGRAM.main(["stop", "--if-running"]) == 0
     assert not Markers(run_dir).stopped(None)
 
 
 @pytest.mark.parametrize("verb", ["start", "reset"])
 def test_without_a_manager_nobody_would_do_it(run_dir: str, verb: str) -> None:
     with pytest.raises(HostError, match="the guest manager is not running"):
-        main.main([verb])
+        main.PROGRAM.main([verb])
 
 
 def test_a_manager_that_has_died_is_none(run_dir: str) -> None:
     state.save(run_dir, state.to_text(State(boot_id=state.boot_id(), manager_pid=NO_PROCESS)))
     with pytest.raises(HostError, match="the guest manager is not running"):
-        main.main(["start"])
+        main.PROGRAM.main(["start"])
 
 
 @pytest.mark.parametrize("verb", ["reset", "dump"])
 def test_without_a_product_there_is_nothing_to_do_it_to(run_dir: str, verb: str) -> None:
     manager_runs(run_dir)
     with pytest.raises(HostError, match="the product is not running"):
-        main.main([verb])
+        main.PROGRAM.main([verb])
 
 
 def test_start_forgives_everything(run_dir: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,7 +166,7 @@ def test_start_forgives_everything(run_dir: str, capsys: pytest.CaptureFixture[s
     markers = Markers(run_dir)
     markers.set_stopped(None)
     markers.set_rescue("The product has crashed 5 times")
-    assert main.main(["start"]) == 0
+    assert main.PROGRAM.main(["start"]) == 0
     assert not markers.stopped(None)
     assert markers.rescue() is None
     assert "the guest manager starts the product now" in capsys.readouterr().out
@@ -175,7 +175,7 @@ def test_start_forgives_everything(run_dir: str, capsys: pytest.CaptureFixture[s
 def test_start_of_a_product_that_runs_says_so(run_dir: str, capsys: pytest.CaptureFixture[str]) -> None:
     with qemu_runs(run_dir) as pid:
         manager_runs(run_dir, pid)
-        assert main.main(["start"]) == 0
+        assert main.PROGRAM.main(["start"]) == 0
     assert capsys.readouterr().out == "the product is running already\n"
 
 
@@ -217,11 +217,11 @@ def test_every_number_with_a_unit_is_a_time(number: int, unit: str) -> None:
 def test_maintenance_for_a_while_and_without_end(run_dir: str, capsys: pytest.CaptureFixture[str]) -> None:
     markers = Markers(run_dir)
     before = time.monotonic()
-    assert main.main(["maintenance", "on", "--for", "2h"]) == 0
+    assert main.PROGRAM.main(["maintenance", "on", "--for", "2h"]) == 0
     until = markers.maintenance_until()
     assert until is not None
     assert before + 7200 <= until <= time.monotonic() + 7200
-    assert main.main(["maintenance", "on"]) == 0
+    assert main.PROGRAM.main(["maintenance", "on"]) == 0
     assert markers.maintenance_until() == math.inf
     assert capsys.readouterr().out.splitlines() == [
         "maintenance mode is on for 2h",
@@ -234,7 +234,7 @@ def test_maintenance_for_a_while_and_without_end(run_dir: str, capsys: pytest.Ca
 )
 def test_a_wrong_time_changes_nothing(run_dir: str, arguments: list[str]) -> None:
     with pytest.raises(UsageError):
-        main.main(["maintenance", *arguments])
+        main.PROGRAM.main(["maintenance", *arguments])
     assert Markers(run_dir).maintenance_until() is None
 
 
@@ -260,9 +260,9 @@ def test_a_product_leaving_maintenance_is_not_restarted_at_once(run_dir: str) ->
     # The monotonic clock of a machine that has just booted may be small: count from then on.
     later = time.monotonic() + 100_000
     assert verdict_at(later) is Verdict.DEAD, "or this test proves nothing"
-    main.main(["maintenance", "on"])
+    main.PROGRAM.main(["maintenance", "on"])
     assert verdict_at(later) is Verdict.EXCUSED
-    main.main(["maintenance", "off"])
+    main.PROGRAM.main(["maintenance", "off"])
     ended = Markers(run_dir).maintenance_until()
     assert ended is not None
     assert ended <= time.monotonic(), "it is over"
@@ -452,14 +452,14 @@ def test_stop_marks_this_qemu_before_it_is_asked_to_end(run_dir: str, qmp_path: 
             return {}
 
         qemu.on("quit", end)
-        assert main.main(["stop", "--force"]) == 0
+        assert main.PROGRAM.main(["stop", "--force"]) == 0
         assert marked == [True]
 
 
 def test_every_refusal_is_a_line(run_dir: str) -> None:
     for arguments in (["start"], ["reset"], ["dump"], ["maintenance", "on", "--for", "x"], ["nonsense"]):
         with pytest.raises(HalError) as raised:
-            main.main(arguments)
+            main.PROGRAM.main(arguments)
         assert raised.value.message
         assert raised.value.hint
         assert "\n" not in str(raised.value)

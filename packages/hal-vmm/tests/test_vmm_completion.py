@@ -32,7 +32,7 @@ def test_verbs() -> None:
 @pytest.mark.parametrize("verb", main.VERBS)
 def test_options_are_those_of_the_verbs_own_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with contextlib.suppress(SystemExit):  # argparse leaves by an exception
-        main.main([verb, "--help"])
+        main.PROGRAM.main([verb, "--help"])
     options = set(re.findall(r"(?<![\w`-])--[a-z][a-z-]*", capsys.readouterr().out)) | {"--help"}
     assert completed(verb, "on" if verb == "maintenance" else "", "--") == options
 

@@ -69,7 +69,7 @@ def test_every_verb_and_every_option_of_its_help_is_there(
     verb: str, page: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with contextlib.suppress(SystemExit):  # argparse leaves by an exception
-        main.main([verb, "--help"])
+        main.PROGRAM.main([verb, "--help"])
     options = set(re.findall(r"(?<![\w`-])--[a-z][a-z-]*", capsys.readouterr().out)) - {"--help"}
     text = described(page, verb)
     assert options == set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)), "neither more nor fewer than --help has"

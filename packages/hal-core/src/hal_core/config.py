@@ -6,6 +6,7 @@
     class ConsoleConfig:
         tty: int = option(1, "Virtual terminal that shows the product's screen.", low=1, high=63)
         keys: KeysConfig = section(KeysConfig, "Keys that HAL keeps for itself.")
+        port: Mapping[int, PortConfig] = numbered(PortConfig, "One serial port.", low=0, high=3)
 
     config = load(ConsoleConfig, "console")
 
@@ -16,7 +17,7 @@ The declaration is all there is: the checks, the messages, the documented ``hal.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional, TypeVar, Union
 
@@ -33,11 +34,17 @@ Number = Union[int, float]
 
 @dataclass(frozen=True)
 class Section:
-    """A sub-table, ``[vmm.cpu]``."""
+    """A sub-table, ``[vmm.cpu]``, or any number of them that are alike, ``[netcfg.lan.0]``."""
 
     name: str
     doc: str
     cls: type[Any]
+    numbers: Sequence[int] = ()  # that those may have; empty: it is one table, and has none
+
+    @property
+    def allowed(self) -> str:
+        """Which numbers, in words: "0 to 127"."""
+        return f"{self.numbers[0]} to {self.numbers[-1]}"
 
 
 def option(
@@ -61,25 +68,33 @@ def option(
 
 def section(cls: type[T], doc: str) -> T:
     """A field that is itself such a table."""
-    return dataclasses.field(default_factory=cls, metadata={"section": (cls, doc)})
+    return dataclasses.field(default_factory=cls, metadata={"section": (doc, cls)})
+
+
+def numbered(cls: type[T], doc: str, *, low: int, high: int) -> Mapping[int, T]:
+    """A field of such tables by number, in its order: those that the files have, so none by default.
+
+    :param low, high: allowed numbers, inclusive.
+    """
+    return dataclasses.field(default_factory=dict, metadata={"section": (doc, cls, range(low, high + 1))})
 
 
 def declared(cls: type[Any]) -> dict[str, Union[Option, Section]]:
     """What a configuration dataclass declares, by key, in order.
 
-    :raise TypeError: a field is not made by :func:`option` or :func:`section`, or has a type that neither knows.
+    :raise TypeError: a field is not made by :func:`option`, :func:`section` or :func:`numbered`, or has a type that an
+        option cannot have.
     """
     found: dict[str, Union[Option, Section]] = {}
     for field in dataclasses.fields(cls):
         if "section" in field.metadata:
-            sub_cls, doc = field.metadata["section"]
-            found[field.name] = Section(field.name, doc, sub_cls)
+            found[field.name] = Section(field.name, *field.metadata["section"])
         elif "option" in field.metadata:
             kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
             kind = str(field.type) if kind == "tuple" else kind
             found[field.name] = Option(field.name, kind, field.default, **field.metadata["option"])
         else:
-            raise TypeError(f"{cls.__name__}.{field.name} is neither an option() nor a section()")
+            raise TypeError(f"{cls.__name__}.{field.name} is neither an option() nor a section() nor numbered()")
     return found
 
 
@@ -135,6 +150,8 @@ def _take(cls: type[Any], content: object, where: str, values: dict[str, Any]) -
             yield ConfigError(
                 f"{where}.{show_key(key)}: no such key; allowed are {', '.join(known)}", _meant_key(key, cls)
             )
+        elif isinstance(declaration, Section) and declaration.numbers:
+            yield from _take_numbered(declaration, value, f"{where}.{key}", values.setdefault(key, {}))
         elif isinstance(declaration, Section):
             yield from _take(declaration.cls, value, f"{where}.{key}", values.setdefault(key, {}))
         else:
@@ -146,27 +163,52 @@ def _take(cls: type[Any], content: object, where: str, values: dict[str, Any]) -
                 yield ConfigError(f"{found}: allowed is {rejected.allowed}", hint)
 
 
+def _take_numbered(section: Section, content: object, where: str, values: dict[int, Any]) -> Iterator[ConfigError]:
+    if not isinstance(content, dict):
+        yield ConfigError(f"{where} = {show(content)}: allowed are tables with numbers from {section.allowed}")
+        return
+    known = {str(number): number for number in section.numbers}  # TOML's keys are texts: 07 would be another than 7
+    for key, value in content.items():
+        if key in known:
+            yield from _take(section.cls, value, f"{where}.{key}", values.setdefault(known[key], {}))
+        else:
+            found = f"{where}.{show_key(key)}: no such number"
+            yield ConfigError(f"{found}; allowed are {section.allowed}", _meant_number(key, section))
+
+
 def _build(cls: type[T], values: dict[str, Any]) -> T:
     known = declared(cls)
-    arguments = {}
-    for key, value in values.items():
-        declaration = known[key]
-        arguments[key] = _build(declaration.cls, value) if isinstance(declaration, Section) else value
-    return cls(**arguments)
+    return cls(**{key: _built(known[key], value) for key, value in values.items()})
 
 
-def _meant_key(key: str, cls: type[Any]) -> str:
+def _built(declaration: Union[Option, Section], value: Any) -> object:
+    if isinstance(declaration, Option):
+        return value
+    if not declaration.numbers:
+        return _build(declaration.cls, value)
+    return {number: _build(declaration.cls, value[number]) for number in sorted(value)}
+
+
+def _meant_key(key: str, cls: type[Any], prefix: str = "") -> str:
     """A hint at a similar key here, or at one of this very name in a sub-table: a forgotten ``[vmm.memory]`` line."""
-    dotted = list(_dotted(cls))
+    dotted = list(_dotted(cls, prefix))
     elsewhere = [name for name in dotted if name.endswith(f".{key}")]
     return f'did you mean "{elsewhere[0]}"?' if elsewhere else _did_you_mean(key, dotted)
+
+
+def _meant_number(key: str, section: Section) -> str:
+    """A hint at the number as it has to be written, or at a key that is to have one: a forgotten ``.0``."""
+    written = [str(number) for number in section.numbers]
+    plain = key.lstrip("0") or key[-1:]
+    return f'did you mean "{plain}"?' if plain in written else _meant_key(key, section.cls, f"{written[0]}.")
 
 
 def _dotted(cls: type[Any], prefix: str = "") -> Iterator[str]:
     for key, declaration in declared(cls).items():
         yield prefix + key
         if isinstance(declaration, Section):
-            yield from _dotted(declaration.cls, f"{prefix}{key}.")
+            number = f"{declaration.numbers[0]}." if declaration.numbers else ""
+            yield from _dotted(declaration.cls, f"{prefix}{key}.{number}")
 
 
 def _did_you_mean(given: object, known: Sequence[object]) -> str:

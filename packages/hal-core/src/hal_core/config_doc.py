@@ -103,13 +103,17 @@ def _split(cls: type[Any]) -> tuple[list[Option], list[Section]]:
     return [one for one in found if isinstance(one, Option)], [one for one in found if isinstance(one, Section)]
 
 
-def _toml_table(path: str, doc: str, cls: type[Any]) -> Iterator[str]:
+def _toml_table(path: str, doc: str, cls: type[Any], mark: str = "") -> Iterator[str]:
     options, sections = _split(cls)
-    yield f"{_comment(doc)}[{path}]\n"
+    yield f"{_comment(doc)}{mark}[{path}]\n"
     for option in options:
-        yield f"{_comment(_with_allowed(option))}{option.name} = {toml(option.default)}\n"
+        yield f"{_comment(_with_allowed(option))}{mark}{option.name} = {toml(option.default)}\n"
     for section in sections:
-        yield from _toml_table(f"{path}.{section.name}", section.doc, section.cls)
+        inside = f"{path}.{section.name}"
+        if section.numbers:  # by default there is none, so the first one is shown in a comment
+            yield from _toml_table(f"{inside}.{section.numbers[0]}", _with_numbers(section, inside), section.cls, "# ")
+        else:
+            yield from _toml_table(inside, section.doc, section.cls, mark)
 
 
 def _man_table(path: str, doc: str, cls: type[Any]) -> Iterator[str]:
@@ -118,13 +122,21 @@ def _man_table(path: str, doc: str, cls: type[Any]) -> Iterator[str]:
     for option in options:
         yield f'.TP\n.BR {option.name} " = {_roff_argument(toml(option.default))}"\n{_roff(_with_allowed(option))}\n'
     for section in sections:
-        yield from _man_table(f"{path}.{section.name}", section.doc, section.cls)
+        inside = f"{path}.{section.name}"
+        if section.numbers:
+            yield from _man_table(f"{inside}.N", _with_numbers(section, inside), section.cls)
+        else:
+            yield from _man_table(inside, section.doc, section.cls)
 
 
 def _with_allowed(option: Option) -> str:
     """What the type alone says already is not said again."""
     limited = option.choices or option.pattern or option.low is not None or option.high is not None
     return f"{option.doc}\nAllowed: {option.allowed}." if limited else option.doc
+
+
+def _with_numbers(section: Section, path: str) -> str:
+    return f"{section.doc}\nAllowed: [{path}.N], N from {section.allowed}. By default there is none."
 
 
 def _comment(text: str) -> str:

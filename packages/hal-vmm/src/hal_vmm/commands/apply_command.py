@@ -12,9 +12,8 @@ import os
 import stat
 import sys
 
-from hal_core import atomic, paths
+from hal_core import arguments, atomic, paths
 from hal_core.errors import ConfigError, HostError
-from hal_vmm.commands import arguments
 from hal_vmm.launch import commandline, hostmemory
 from hal_vmm.launch.commandline import Site
 from hal_vmm.launch.launchplan import LaunchPlan
@@ -42,7 +41,7 @@ def main(argv: list[str]) -> int:
 
     :raise HalError: it cannot be; the files are then as they were.
     """
-    given = arguments.parse("apply", argv, {"--json", "--repin"}, ())
+    given = arguments.parse("hal-vmm apply", argv, {"--json", "--repin"}, ())
     if "help" in given:
         sys.stdout.write(USAGE)
         return 0

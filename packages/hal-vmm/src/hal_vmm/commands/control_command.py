@@ -9,9 +9,8 @@ import os
 import sys
 import time
 
-from hal_core import paths
+from hal_core import arguments, paths
 from hal_core.errors import HostError, UsageError
-from hal_vmm.commands import arguments
 from hal_vmm.commands.status import collect
 from hal_vmm.manager.markers import Markers
 
@@ -55,7 +54,7 @@ def main(argv: list[str]) -> int:
     """
     verb, rest = argv[0], argv[1:]
     switch = rest.pop(0) if verb == "maintenance" and rest and rest[0] in ("on", "off") else ""
-    given = arguments.parse(verb, rest, (), ("--for",) if verb == "maintenance" else ())
+    given = arguments.parse(f"hal-vmm {verb}", rest, (), ("--for",) if verb == "maintenance" else ())
     if "help" in given:
         sys.stdout.write(_USAGE[verb])
         return 0

@@ -6,9 +6,8 @@ import dataclasses
 import json
 import sys
 
+from hal_core import arguments, facts
 from hal_core import config as hal_config
-from hal_core import facts
-from hal_vmm.commands import arguments
 from hal_vmm.config import VmmConfig
 from hal_vmm.plan import cpumodel
 from hal_vmm.qemu import kvmcheck, probe
@@ -29,7 +28,7 @@ def main(argv: list[str]) -> int:
 
     :raise HalError: there is no QEMU to try it with.
     """
-    given = arguments.parse("kvm-check", argv, {"--json"}, {"--cpu"})
+    given = arguments.parse("hal-vmm kvm-check", argv, {"--json"}, {"--cpu"})
     if "help" in given:
         sys.stdout.write(USAGE)
         return 0

@@ -6,9 +6,8 @@ import json
 import os
 import sys
 
-from hal_core import paths
+from hal_core import arguments, paths
 from hal_core.errors import UsageError
-from hal_vmm.commands import arguments
 from hal_vmm.launch import commandline, options
 from hal_vmm.launch.commandline import Site
 from hal_vmm.plan import inputs, show
@@ -37,7 +36,7 @@ def main(argv: list[str]) -> int:
 
     :raise HalError: it cannot be made; says why.
     """
-    given = arguments.parse("plan", argv, {"--json", "--qemu"}, {"--root", "--assume"})
+    given = arguments.parse("hal-vmm plan", argv, {"--json", "--qemu"}, {"--root", "--assume"})
     if "help" in given:
         sys.stdout.write(USAGE)
         return 0

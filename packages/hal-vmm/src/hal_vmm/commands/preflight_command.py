@@ -7,9 +7,9 @@ import json
 import os
 import sys
 
+from hal_core import arguments
 from hal_core import config as hal_config
 from hal_core.errors import HostError, UsageError
-from hal_vmm.commands import arguments
 from hal_vmm.config import VmmConfig
 from hal_vmm.plan import pinned
 from hal_vmm.qemu import flavour_builtin, probe
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
 
     :raise HostError: no hardware is pinned yet, or the QEMU cannot be asked.
     """
-    given = arguments.parse("preflight", argv, {"--json"}, {"--qemu", "--assume"})
+    given = arguments.parse("hal-vmm preflight", argv, {"--json"}, {"--qemu", "--assume"})
     if "help" in given:
         sys.stdout.write(USAGE)
         return 0

@@ -9,11 +9,10 @@ import signal
 import sys
 import time
 
-from hal_core import config, guestagent, paths
+from hal_core import arguments, config, guestagent, paths
 from hal_core.errors import HalError, HostError, QmpDisconnected, QmpTimeout
 from hal_core.notify import notify
 from hal_core.qmp_once import Once
-from hal_vmm.commands import arguments
 from hal_vmm.config import StopConfig, VmmConfig
 from hal_vmm.manager.markers import Markers
 from hal_vmm.manager.qemulock import running_pid
@@ -40,7 +39,7 @@ def main(argv: list[str]) -> int:
 
     :raise HalError: it could not be stopped.
     """
-    given = arguments.parse("stop", argv, {"--force", "--if-running"}, ())
+    given = arguments.parse("hal-vmm stop", argv, {"--force", "--if-running"}, ())
     if "help" in given:
         sys.stdout.write(USAGE)
         return 0
