@@ -120,7 +120,33 @@ def test_taps_get_vhost_where_the_host_has_it_and_the_nic_is_virtio() -> None:
     assert "vhost=on,vhostfd=" in values(compiled(), "-netdev")[0]
     assert "vhost=off" in values(compiled(site=Site("/run/hal", vhost=False)), "-netdev")[0]
     assert "vhost=off" in values(compiled(config=VmmConfig(era="pre-virtio")), "-netdev")[0]
-    assert [tap.name for tap in compiled().taps] == ["haltap0", "haltap1", "haltap2", "haltap3"]
+    assert [tap.name for tap in compiled().taps] == ["haltap0", "haltap1", "haltap2", "haltap3", "haltapint"]
+
+
+@pytest.mark.parametrize(
+    ("era", "model", "bus"),
+    [("modern", "virtio-net-pci", "pcie.0"), ("pre-virtio", "e1000", "pcie.0"), ("ide", "e1000", "pci.0")],
+)
+def test_the_link_to_the_host_is_the_last_nic_at_a_place_of_its_own(era: str, model: str, bus: str) -> None:
+    launch = compiled(config=VmmConfig(era=era))
+    netdev = values(launch, "-netdev")[-1]
+    assert netdev.startswith(f"tap,id=lan-host,fd={launch.taps[-1].fd},vhost={'on' if era == 'modern' else 'off'}")
+    assert device(launch, "nic-host") == (
+        f"{model},id=nic-host,netdev=lan-host,mac=02:48:41:4c:00:02,romfile=,bus={bus},addr=18.0"
+    )
+
+
+def test_the_link_to_the_host_moves_no_other_device() -> None:
+    with_it = compiled(synthetic.machine(nics=128))
+    without = compiled(synthetic.machine(nics=128), VmmConfig(devices=DevicesConfig(host_link=False)))
+    assert values(with_it, "-device")[:-1] == values(without, "-device")
+    places = [value.partition("addr=")[2] for value in values(with_it, "-device") if "addr=" in value]
+    assert len(set(places)) == len(places)
+
+
+def test_the_product_decides_how_long_its_frames_are() -> None:
+    machine = dataclasses.replace(synthetic.machine(), nics=(synthetic.nic(0, mtu=9000),))
+    assert "mtu" not in " ".join(compiled(machine).argv)
 
 
 def test_a_seventeenth_nic_shares_a_slot() -> None:
@@ -178,7 +204,7 @@ def test_ids_of_other_packages_are_not_taken() -> None:
         ids = [part[3:] for word in launch.argv for part in word.split(",") if part.startswith("id=")]
         assert len(set(ids)) == len(ids)
         assert not [id_ for id_ in ids if id_.startswith("usb-")]
-        assert {id_ for id_ in ids if id_.startswith("lan-")} == {f"lan-{index}" for index in range(4)}
+        assert {id_ for id_ in ids if id_.startswith("lan-")} == {"lan-0", "lan-1", "lan-2", "lan-3", "lan-host"}
 
 
 def test_a_machine_whose_memory_is_unknown_has_a_plan_but_no_command_line() -> None:
@@ -246,8 +272,8 @@ class Qmp:
 
 
 @contextmanager
-def running(launch: LaunchPlan, run_dir: Path) -> Iterator[Qmp]:
-    """QEMU, started by the real launcher."""
+def running(launch: LaunchPlan, run_dir: Path, through: tuple[str, ...] = ()) -> Iterator[Qmp]:
+    """QEMU, started by the real launcher, and that by the program ``through``."""
     run_dir.mkdir()
     (run_dir / "qemu.json").write_text(apply_command.render(launch))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
@@ -255,6 +281,7 @@ def running(launch: LaunchPlan, run_dir: Path) -> Iterator[Qmp]:
         ready.settimeout(20)
         process = subprocess.Popen(
             [
+                *through,
                 sys.executable,
                 "-c",
                 "import sys; from hal_vmm.launch.launcher import run; sys.exit(run())",
@@ -322,6 +349,25 @@ def test_qemu_takes_it_and_every_device_is_there(
         for index in range(nics):
             mac = qmp.ask("qom-get", path=f"/machine/peripheral/nic{index}", property="mac")
             assert mac == f"00:1b:21:00:00:{index:02x}"
+
+
+@pytest.mark.component
+@needs_qemu
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a network with taps")
+@pytest.mark.parametrize("era", ["modern", "pre-virtio", "ide"])
+def test_qemu_has_a_nic_on_each_tap_and_the_link_to_the_host_at_its_place(
+    era: str, installed: Flavour, tmp_path: Path
+) -> None:
+    config = VmmConfig(era=era, accel="tcg", user="", memory=MemoryConfig(guest_mib=256))
+    planned = on_files(plan(synthetic.machine(disks=0, nics=2, nodes=0), config, installed), tmp_path)
+    launch = compile_plan(planned, installed, Site(str(tmp_path / "run"), vhost=False))
+    with running(launch, tmp_path / "run", ("unshare", "--net")) as qmp:
+        peripheral = "/machine/peripheral/nic"
+        nics = {name: qmp.ask("qom-get", path=f"{peripheral}{name}", property="mac") for name in ("0", "1", "-host")}
+        assert nics == {"0": "00:1b:21:00:00:00", "1": "00:1b:21:00:00:01", "-host": "02:48:41:4c:00:02"}
+        assert qmp.ask("qom-get", path=f"{peripheral}-host", property="addr") == 0x18 << 3  # and its function
+        for netdev in ("lan-0", "lan-1", "lan-host"):
+            qmp.ask("set_link", name=netdev, up=False)
 
 
 @pytest.mark.component

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import pwd
+import re
 import resource
 import shutil
 import socket
@@ -70,11 +71,13 @@ sys.stdin.read()
 class Launch:
     """One launch of one plan, and what came of it."""
 
-    def __init__(self, run_dir: Path, *, pass_fds: tuple[int, ...] = (), **environment: str) -> None:
+    def __init__(
+        self, run_dir: Path, *, through: tuple[str, ...] = (), pass_fds: tuple[int, ...] = (), **environment: str
+    ) -> None:
         path = [os.path.dirname(package.__path__[0]) for package in (hal_core, hal_vmm)]
         script = f"import sys; sys.path[:0] = {path!r}; from hal_vmm.launch.launcher import run; sys.exit(run())"
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", script, str(run_dir / "qemu.json")],
+            [*through, sys.executable, "-I", "-S", "-c", script, str(run_dir / "qemu.json")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -702,3 +705,90 @@ def test_a_tap_is_made_held_and_not_shared(tmp_path: Path, tap: str) -> None:
         with Launch(other) as second:
             assert second.refusal() == f"<3>hal-qemu-launch: cannot attach to tap {tap}: Device or resource busy"
     assert not os.path.exists(f"/sys/class/net/{tap}")
+
+
+def test_a_macvtap_whose_node_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "haltap0/macvtap/tap99999999").mkdir(parents=True)
+    monkeypatch.setattr(opening, "_NET", str(tmp_path))
+    with pytest.raises(HostError) as raised:
+        opening.tap("haltap0")
+    assert raised.value.message == "cannot attach to tap haltap0: /dev/tap99999999: No such file or directory"
+    assert "macvtap" in raised.value.hint
+
+
+# Runs a program where haltap0 is a macvtap on the one end of a cable, v0, whose other end is v1. The node is made as
+# the kernel's /dev has it; that /dev is everybody's, and an ifindex is not.
+MACVTAP = (
+    "unshare",
+    "--net",
+    "--mount",
+    "sh",
+    "-ec",
+    """
+    mount -t sysfs none /sys
+    mount -t tmpfs none /dev
+    mkdir /dev/net
+    mknod /dev/net/tun c 10 200
+    ip link add v0 type veth peer name v1
+    ip link add link v0 name haltap0 type macvtap mode passthru
+    for link in v0 v1 haltap0; do ip link set "$link" up; done
+    for node in /sys/class/net/haltap0/macvtap/tap*; do
+        IFS=: read -r major minor < "$node/dev"
+        mknod "/dev/${node##*/}" c "$major" "$minor"
+    done
+    exec "$@"
+    """,
+    "sh",
+)
+
+# Stands in for QEMU on that tap: asks what QEMU asks (net/tap-linux.c: TUNGETIFF), and sends one frame each way.
+ON_TAP = """
+import fcntl, json, os, signal, socket, sys
+signal.alarm(20)
+tap, size = 16, 10  # without TUNSETVNETHDRSZ a frame has ten bytes before it, struct virtio_net_hdr
+interface = fcntl.ioctl(tap, 0x800454D2, bytes(40))  # struct ifreq: name, flags
+cable = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5))
+cable.bind(("v1", 0x88B5))
+frame = bytes.fromhex("ffffffffffff 0248414c0002 88b5") + bytes(46)
+cable.send(frame + b"in")
+while frame + b"in" not in (received := os.read(tap, 4096)):
+    pass  # the host's own IPv6
+os.write(tap, bytes(size) + frame + b"out")
+while not (sent := cable.recv(4096)).endswith(b"out"):
+    pass
+print(json.dumps({
+    "path": os.readlink("/proc/self/fd/16"),
+    "name": interface[:16].rstrip(b"\\0").decode(), "flags": int.from_bytes(interface[16:18], sys.byteorder),
+    "received": received[size:].hex(), "sent": sent.hex(), "frame": frame.hex(),
+}), flush=True)
+"""
+
+
+@pytest.fixture
+def macvtap() -> tuple[str, ...]:
+    """What to run a program through, so that it finds a macvtap."""
+    if os.getuid() != 0:
+        pytest.skip("only root can make a macvtap")
+    done = subprocess.run([*MACVTAP, "true"], capture_output=True, encoding="utf-8", check=False)
+    if done.returncode:
+        pytest.skip(f"no macvtap to be had here: {done.stderr.strip()}")
+    return MACVTAP
+
+
+@pytest.mark.component
+def test_a_macvtap_is_opened_and_frames_go_both_ways(tmp_path: Path, macvtap: tuple[str, ...]) -> None:
+    write(tmp_path, taps=(Tap(16, "haltap0"),), argv=(sys.executable, "-I", "-S", "-c", ON_TAP))
+    with Launch(tmp_path, through=macvtap) as launch:
+        report = launch.report
+    assert re.fullmatch(r"/dev/tap\d+", report["path"])
+    assert report["name"] == "haltap0"
+    assert report["flags"] & 0x5002 == 0x5002, "IFF_VNET_HDR | IFF_NO_PI | IFF_TAP: what QEMU expects of a tap"
+    assert report["received"] == report["frame"] + b"in".hex()
+    assert report["sent"] == report["frame"] + b"out".hex()
+
+
+@pytest.mark.component
+def test_an_interface_that_is_no_tap_at_all_is_one_line(tmp_path: Path, macvtap: tuple[str, ...]) -> None:
+    write(tmp_path, taps=(Tap(16, "v0"),))
+    with Launch(tmp_path, through=macvtap) as launch:
+        assert launch.refusal() == "<3>hal-qemu-launch: cannot attach to tap v0: Invalid argument"

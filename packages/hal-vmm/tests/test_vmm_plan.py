@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 
 import pytest
 
 from hal_core.errors import ConfigError, HostError
 from hal_core.testing import synthetic
-from hal_vmm.config import BootConfig, CpuConfig, VmmConfig
+from hal_vmm.config import BootConfig, CpuConfig, DevicesConfig, VmmConfig
 from hal_vmm.plan import show
 from hal_vmm.plan.guest import plan
 from hal_vmm.qemu import flavour_builtin
@@ -26,8 +27,9 @@ def test_json_has_what_scripts_rely_on() -> None:
     assert value["memory"]["guest_mib"] + value["memory"]["host_mib"] in range(65536 - 2, 65537)
     assert value["disks"][0]["host"] == "/dev/sda"
     assert value["disks"][0]["serial"] == "6XP00000"
-    assert value["nics"][0]["host"] == "enp32s0f0"
-    assert value["nics"][0]["mac"] == "00:1b:21:00:00:00"
+    nic = {"host": "enp32s0f0", "mac": "00:1b:21:00:00:00", "slot": 0, "tap": "haltap0", "model": "virtio-net-pci"}
+    assert value["nics"][0] == nic, "hal-netcfg reads this"
+    assert value["host_link"] == {"mac": "02:48:41:4c:00:02", "tap": "haltapint", "model": "virtio-net-pci"}
     assert value["serial"][0]["host"] == "/dev/ttyS0"
     assert value["optical"] == []
     assert value["smbios"]["system"]["product"] == "Server 9000"
@@ -113,3 +115,11 @@ def test_the_table_shows_both_sides_and_every_reason() -> None:
         assert disk.path in text
     for nic in machine.nics:
         assert nic.mac in text
+    assert re.search(r"^host link +- +virtio-net-pci: 02:48:41:4c:00:02 on haltapint$", text, re.MULTILINE)
+
+
+def test_without_a_link_to_the_host_it_is_null_and_has_no_row() -> None:
+    machine = synthetic.machine()
+    planned = plan(machine, VmmConfig(devices=DevicesConfig(nic_backend="unplugged")), DEBIAN)
+    assert planned.to_json()["host_link"] is None
+    assert "host link" not in show.render(machine, planned, DEBIAN)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from hal_core.errors import ConfigError, FileFormatError, HostError, UsageError
 from hal_core.testing import synthetic, sysfs
 from hal_vmm.commands import apply_command, plan_command, preflight_command
 from hal_vmm.config import BootConfig, DevicesConfig, VmmConfig
-from hal_vmm.plan import pinned
+from hal_vmm.plan import inputs, pinned
 from hal_vmm.plan.inputs import Inputs
-from hal_vmm.qemu import flavour_builtin, probe
-from hal_vmm.qemu.flavour import Kvm
+from hal_vmm.qemu import flavour_builtin, kvmcheck, probe
+from hal_vmm.qemu.flavour import Flavour, Kvm
 
 DEBIAN = flavour_builtin.FLAVOURS["debian12"]
 
@@ -237,3 +238,21 @@ def test_a_wrong_command_line_of_preflight() -> None:
         preflight_command.main(["--qemu", "/nowhere/qemu-kvm"])
     with pytest.raises(HostError, match=r"/true: answered only 0 of"):
         preflight_command.main(["--qemu", os.path.realpath("/bin/true")])
+
+
+@pytest.mark.parametrize(("accel", "patient"), [("kvm", True), ("auto", False)])
+def test_where_there_is_a_choice_a_crawling_kvm_is_none(
+    directories: Path, monkeypatch: pytest.MonkeyPatch, accel: str, patient: bool
+) -> None:
+    given: list[float] = []
+
+    def remembered(flavour: Flavour, models: Sequence[str], deadline: float) -> Kvm:
+        given.append(deadline)
+        return Kvm(works=True, reason="", model="host")
+
+    monkeypatch.setattr(kvmcheck, "remembered", remembered)
+    monkeypatch.setattr(probe, "find", lambda qemu: "qemu")
+    monkeypatch.setattr(probe, "probe", lambda binary: DEBIAN)
+    configure(directories, f'[vmm]\naccel = "{accel}"\n')
+    inputs.for_applying(repin=False)
+    assert given == [kvmcheck.PATIENT_DEADLINE_S if patient else kvmcheck.DEADLINE_S]

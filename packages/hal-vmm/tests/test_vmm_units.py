@@ -49,6 +49,11 @@ def test_the_guest_manager_and_the_product_are_tied_by_order_only() -> None:
     assert "hal-qemu-plan.service hal-netcfg.service" in setting("hal-qemu.service", "After")
 
 
+def test_the_network_is_made_by_the_plan_and_before_the_product() -> None:
+    assert setting("hal-qemu-plan.service", "Before").split() == ["hal-netcfg.service", "hal-qemu.service"]
+    assert {"hal-netcfg.service"} <= set(setting("hal-qemu.service", "Wants").split())
+
+
 def test_only_the_guest_manager_decides_how_often_the_product_is_started() -> None:
     assert setting("hal-qemu.service", "Restart") == "no"
     assert setting("hal-qemu.service", "StartLimitIntervalSec") == "0"

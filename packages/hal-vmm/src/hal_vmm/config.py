@@ -66,6 +66,11 @@ class DevicesConfig:
         "all).",
         choices=("tap", "unplugged"),
     )
+    host_link: bool = option(
+        True,
+        "Give the product a NIC on the private link to the host, after all its others (see hal-vmm(1)). Not with "
+        'nic_backend = "unplugged".',
+    )
     ide_nic: str = option("e1000", "NIC model of the era ide.", choices=("e1000", "rtl8139"))
     watchdog: bool = option(True, "Give the product a hardware watchdog (i6300esb; ib700 in the era ide).")
 

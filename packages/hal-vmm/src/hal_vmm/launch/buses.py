@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Union
 
 from hal_vmm.launch.options import Options, keyval
 from hal_vmm.plan import slots
 from hal_vmm.plan.diskplan import DiskPlan, OpticalPlan
 from hal_vmm.plan.guestplan import GuestPlan
-from hal_vmm.plan.nicplan import NicPlan
+from hal_vmm.plan.nicplan import HostLink, NicPlan
 from hal_vmm.qemu.flavour import Flavour
 
 # DVD drives are tried after every disk.
@@ -196,33 +196,34 @@ def _optical_backend(options: Options, drive: OpticalPlan) -> Optional[str]:
 
 
 def nics(options: Options, plan: GuestPlan, vhost: bool) -> None:
-    """In the order of their slots; the first sixteen have a PCI slot each."""
+    """In the order of their slots; the first sixteen have a PCI slot each. The host link is the last."""
     places = {nic.slot: slots.pci_address(slots.FIRST_NIC, nic.slot, slots.NIC_SLOTS) for nic in plan.nics}
     shared = {slot for slot, function in places.values() if function}
     for nic in sorted(plan.nics, key=lambda nic: nic.slot):
         slot, function = places[nic.slot]
-        options.add("-netdev", _netdev(options, nic, vhost and nic.model.startswith("virtio")))
-        options.device(
-            nic.model,
-            id=f"nic{nic.slot}",
-            netdev=f"lan-{nic.slot}",
-            mac=nic.mac,
-            host_mtu=nic.mtu,
-            # No network boot: the boot order is disks and DVD, and a missing ROM file would keep QEMU from starting.
-            romfile="",
-            multifunction=True if slot in shared and function == 0 else None,
-            **at(plan, slot, function),
-        )
+        netdev = f"lan-{nic.slot}"
+        if nic.tap:
+            _tap(options, netdev, nic, vhost)
+        else:
+            # A hub of its own with nothing else on it: a NIC with no cable.
+            options.add("-netdev", keyval("hubport", id=netdev, hubid=nic.slot))
+        multifunction = True if slot in shared and function == 0 else None
+        _nic(options, f"nic{nic.slot}", netdev, nic, multifunction=multifunction, **at(plan, slot, function))
+    if plan.host_link:
+        _tap(options, "lan-host", plan.host_link, vhost)
+        _nic(options, "nic-host", "lan-host", plan.host_link, **at(plan, slots.HOST_LINK))
 
 
-def _netdev(options: Options, nic: NicPlan, vhost: bool) -> str:
-    """The host's end, hal-netcfg's to change (``set_link``): its id says so."""
-    id_ = f"lan-{nic.slot}"
-    if not nic.tap:
-        # A hub of its own with nothing else on it: a NIC with no cable.
-        return keyval("hubport", id=id_, hubid=nic.slot)
+def _tap(options: Options, netdev: str, nic: Union[NicPlan, HostLink], vhost: bool) -> None:
+    """The host's end, hal-netcfg's to change (``set_link``): its id, which begins with ``lan-``, says so."""
     fd = options.tap_fd(nic.tap)
-    if not vhost:
-        return keyval("tap", id=id_, fd=fd, vhost=False)
-    vhost_fd = options.node_fd("/dev/vhost-net", "char", "rw", f"vhost for {nic.tap}")
-    return keyval("tap", id=id_, fd=fd, vhost=True, vhostfd=vhost_fd)
+    vhost_fd = None
+    if vhost and nic.model.startswith("virtio"):
+        vhost_fd = options.node_fd("/dev/vhost-net", "char", "rw", f"vhost for {nic.tap}")
+    options.add("-netdev", keyval("tap", id=netdev, fd=fd, vhost=vhost_fd is not None, vhostfd=vhost_fd))
+
+
+def _nic(options: Options, id_: str, netdev: str, nic: Union[NicPlan, HostLink], **place: object) -> None:
+    # No host_mtu: as on bare metal, the product decides. hal-netcfg makes the host's side large enough.
+    # No network boot: the boot order is disks and DVD, and a missing ROM file would keep QEMU from starting.
+    options.device(nic.model, id=id_, netdev=netdev, mac=nic.mac, romfile="", **place)

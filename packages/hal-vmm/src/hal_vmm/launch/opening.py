@@ -16,6 +16,8 @@ TYPE_CHECKING = False  # typing.TYPE_CHECKING, without importing typing
 if TYPE_CHECKING:
     from typing import Any
 
+_NET = "/sys/class/net"
+
 # include/uapi/asm-generic/ioctls.h and include/uapi/linux/if_tun.h
 _TIOCEXCL = 0x540C
 _TIOCGEXCL = 0x80045440
@@ -107,16 +109,33 @@ def _controlled_by(device: int) -> str:
 
 
 def tap(name: str) -> int:
-    """Attach to a tap interface; it is made (without carrier or address) when it does not exist yet."""
+    """Attach to a tap interface; it is made (without carrier or address) when it does not exist yet.
+
+    A macvtap is opened instead: it has a node of its own (drivers/net/tap.c), with the same header before each frame.
+
+    :raise HostError: there is no way to it, or another QEMU has it.
+    """
+    own = _own_node(name)
     try:
-        fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(own or "/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
         request = name.encode().ljust(16, b"\0") + _IFF_TAP_NO_PI_VNET_HDR.to_bytes(2, sys.byteorder) + bytes(22)
         fcntl.ioctl(fd, _TUNSETIFF, request)
     except OSError as error:
-        raise HostError(
-            f"cannot attach to tap {name}: {error.strerror}", "is the tun module loaded, and no other QEMU on this tap?"
-        ) from None
+        if own:
+            hint = "it is a macvtap of hal-netcfg's making: hal netcfg status"
+            raise HostError(f"cannot attach to tap {name}: {own}: {error.strerror}", hint) from None
+        hint = "is the tun module loaded, and no other QEMU on this tap?"
+        raise HostError(f"cannot attach to tap {name}: {error.strerror}", hint) from None
     return fd
+
+
+def _own_node(name: str) -> str:
+    """A macvtap's node, "/dev/tap7" where 7 is its ifindex; "" when the interface is none, or does not exist yet."""
+    try:
+        nodes = os.listdir(f"{_NET}/{name}/macvtap")
+    except FileNotFoundError:
+        return ""
+    return f"/dev/{nodes[0]}" if nodes else ""
 
 
 def listener(path: str) -> int:

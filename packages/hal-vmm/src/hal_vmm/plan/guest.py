@@ -64,6 +64,7 @@ def plan(
         disks=disks.disks,
         optical=disks.optical,
         nics=nics.nics,
+        host_link=nics.host_link,
         serial=devices.serial,
         channels=devices.channels,
         usb=era.usb,
@@ -171,8 +172,7 @@ def _cpu(
 
 
 def _types_in_use(era: Era, config: VmmConfig, devices: deviceplan.Devices) -> tuple[str, ...]:
-    nic_model = config.devices.ide_nic if era.family == "pc" else era.nic_model
-    types = {device for device in era.device_types() if device != era.nic_model} | {nic_model}
+    types = {device for device in era.device_types() if device != era.nic_model} | {nicplan.model(config.devices, era)}
     if devices.watchdog:
         types.add(devices.watchdog)
     if devices.rng:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Optional
 
 from hal_vmm.era import ERAS, Era
 from hal_vmm.plan.cpuplan import Topology
@@ -13,7 +13,7 @@ from hal_vmm.plan.deviceplan import Channel, SerialPlan
 from hal_vmm.plan.diskplan import DiskPlan, OpticalPlan
 from hal_vmm.plan.held import HeldBack
 from hal_vmm.plan.memoryplan import MemoryPlan
-from hal_vmm.plan.nicplan import NicPlan
+from hal_vmm.plan.nicplan import HostLink, NicPlan
 from hal_vmm.plan.numaplan import GuestNode
 from hal_vmm.plan.pin import Pin
 from hal_vmm.plan.pinned import Pinned
@@ -53,6 +53,7 @@ class GuestPlan:
     disks: tuple[DiskPlan, ...]
     optical: tuple[OpticalPlan, ...]
     nics: tuple[NicPlan, ...]
+    host_link: Optional[HostLink]
     serial: tuple[SerialPlan, ...]
     channels: tuple[Channel, ...]
     usb: tuple[str, ...]

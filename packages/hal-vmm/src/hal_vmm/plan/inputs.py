@@ -118,4 +118,5 @@ def _kvm(machine: Machine, config: VmmConfig, flavour: Flavour, known: Optional[
         return None
     model = planning.plan(machine, dataclasses.replace(config, accel="kvm"), flavour, known).cpu.model
     wanted = cpumodel.candidates(model, machine.cpu.vendor, flavour) if config.cpu.model == "auto" else (model,)
-    return kvmcheck.remembered(flavour, wanted)
+    deadline = kvmcheck.PATIENT_DEADLINE_S if config.accel == "kvm" else kvmcheck.DEADLINE_S
+    return kvmcheck.remembered(flavour, wanted, deadline)

@@ -1,4 +1,6 @@
-"""One NIC for every physical Ethernet port, in the host's order, wearing its permanent MAC address."""
+"""One NIC for every physical Ethernet port, in the host's order, wearing its permanent MAC address; and one more, the
+product's end of the private link to the host.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from hal_vmm.plan.held import HeldBack
 from hal_vmm.plan.keepers import Keepers
 from hal_vmm.plan.slots import Device, Entry
 
-USUAL_MTU = 1500
+# hal-netcfg has the other end. Locally administered; the middle spells HAL in ASCII.
+HOST_LINK_MAC, HOST_LINK_TAP = "02:48:41:4c:00:02", "haltapint"
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,21 @@ class NicPlan:
     slot: int
     tap: str  # "haltap0"; "" when the product's NICs lead nowhere
     model: str  # "virtio-net-pci"
-    mtu: Optional[int]  # what the product is told; None: nothing, which means 1500
+
+
+@dataclass(frozen=True)
+class HostLink:
+    """The NIC behind which there is no port of this server, but the host. Its place never changes."""
+
+    mac: str
+    tap: str  # "haltapint"
+    model: str
 
 
 @dataclass(frozen=True)
 class Nics:
     nics: tuple[NicPlan, ...]
+    host_link: Optional[HostLink]
     entries: tuple[Entry, ...]
     held: tuple[HeldBack, ...]
     notes: tuple[str, ...]
@@ -63,11 +75,22 @@ def plan(nics: tuple[Nic, ...], config: DevicesConfig, era: Era, pinned: tuple[E
         for entry in assignment.missing
         if entry.identity not in present
     ]
-    return Nics(planned, assignment.entries, tuple(held), notes)
+    if not config.host_link:
+        held.append(HeldBack("host link", "switched off in hal.toml (vmm.devices.host_link)"))
+    return Nics(planned, _host_link(config, era), assignment.entries, tuple(held), notes)
+
+
+def model(config: DevicesConfig, era: Era) -> str:
+    """QEMU's device type of every NIC."""
+    return config.ide_nic if era.family == "pc" else era.nic_model
 
 
 def _nic(nic: Nic, slot: int, config: DevicesConfig, era: Era) -> NicPlan:
-    model = config.ide_nic if era.family == "pc" else era.nic_model
-    # Only virtio can tell its driver an MTU; an e1000 takes what the product's administrator sets.
-    mtu = nic.mtu if model.startswith("virtio") and nic.mtu != USUAL_MTU else None
-    return NicPlan(nic.name, nic.mac, slot, f"haltap{slot}" if config.nic_backend == "tap" else "", model, mtu)
+    tap = f"haltap{slot}" if config.nic_backend == "tap" else ""
+    return NicPlan(nic.name, nic.mac, slot, tap, model(config, era))
+
+
+def _host_link(config: DevicesConfig, era: Era) -> Optional[HostLink]:
+    if not config.host_link or config.nic_backend == "unplugged":
+        return None
+    return HostLink(HOST_LINK_MAC, HOST_LINK_TAP, model(config, era))

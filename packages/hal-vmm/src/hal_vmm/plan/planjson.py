@@ -1,4 +1,12 @@
-"""A guest plan as JSON: what ``hal-vmm plan --json`` prints."""
+"""A guest plan as JSON: what ``hal-vmm plan --json`` prints, and what ``hal-vmm apply`` writes to
+``/run/hal/plan.json``.
+
+That file is a contract: keys are added, and never renamed or given another meaning. Those who read it:
+
+* hal-netcfg, before the product starts: ``nics``, of each one ``host`` (the host's name for the NIC), ``mac`` (the
+  product wears it), ``slot`` (the N of its LAN) and ``tap``; ``host_link``, null where there is none; ``held_back``.
+* ``hal vmm status``: ``held_back``.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +27,7 @@ def to_json(plan: GuestPlan) -> dict[str, Any]:
         "disks": [dataclasses.asdict(disk) for disk in plan.disks],
         "optical": [dataclasses.asdict(drive) for drive in plan.optical],
         "nics": [dataclasses.asdict(nic) for nic in plan.nics],
+        "host_link": dataclasses.asdict(plan.host_link) if plan.host_link else None,
         "serial": [dataclasses.asdict(port) for port in plan.serial],
         "channels": [dataclasses.asdict(channel) for channel in plan.channels],
         "usb": list(plan.usb),

@@ -119,6 +119,8 @@ def _nics(machine: Machine, plan: GuestPlan, held: dict[str, str]) -> Iterator[R
         else:
             seen = f"{given.model} {given.slot}: {given.mac} on {given.tap or 'no network'}"
         yield "NIC", f"{nic.name} {nic.mac} {nic.driver}".rstrip(), seen
+    if plan.host_link:
+        yield "host link", "", f"{plan.host_link.model}: {plan.host_link.mac} on {plan.host_link.tap}"
 
 
 def _serial(machine: Machine, plan: GuestPlan, held: dict[str, str]) -> Iterator[Row]:

@@ -19,9 +19,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 # The root bus, the same in both machine families. Slot 0 is the host bridge, 1 the PIIX3 of `pc`, 0x1f the ICH9 of q35.
-# 0x18 to 0x1c are left for other packages (a host-only NIC, hot-plugged devices).
+# 0x19 to 0x1c are left for other packages (hot-plugged devices).
 VGA, WATCHDOG, XHCI, VIRTIO_SERIAL, RNG, STORAGE = 0x02, 0x03, 0x04, 0x05, 0x06, 0x07
 FIRST_NIC, NIC_SLOTS = 0x08, 16
+HOST_LINK = 0x18  # after every other NIC
 OLD_USB = 0x1D  # where the ICH9 of a real server has it
 FUNCTIONS = 8  # of one PCI slot
 
