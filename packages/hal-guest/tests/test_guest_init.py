@@ -1,4 +1,4 @@
-"""How hal-heartbeat is started: the SysV script, run with paths of its own; and the systemd unit, read by systemd."""
+"""How hal-heartbeat is started: the SysV script, run with paths of its own; and the systemd units, read by systemd."""
 
 from __future__ import annotations
 
@@ -174,9 +174,10 @@ def test_the_unit_starts_what_is_shipped_and_outlives_a_rescue_shell() -> None:
 
 @pytest.mark.component
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
-    copy = tmp_path / UNIT.name
-    copy.write_text(UNIT.read_text().replace("=/usr/sbin/", f"={PACKAGE}/sbin/"))
+@pytest.mark.parametrize("unit", sorted(UNIT.parent.glob("*.service")), ids=lambda unit: unit.name)
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path, unit: Path) -> None:
+    copy = tmp_path / unit.name
+    copy.write_text(unit.read_text().replace("=/usr/sbin/", f"={PACKAGE}/sbin/"))
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", copy],
         env={"SYSTEMD_UNIT_PATH": f"{tmp_path}:", "PATH": os.environ["PATH"]},

@@ -66,7 +66,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Rpm:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "check-heartbeat (sh): ok" in done.stdout
+    for check in ("check-heartbeat", "check-link"):
+        assert f"{check} (sh): ok" in done.stdout
     (file,) = (top / "RPMS/noarch").glob("*.rpm")
     assert file.name == f"{name}-1.test.noarch.rpm"
     return Rpm(file, environment)
@@ -96,7 +97,7 @@ def test_its_format_is_the_oldest(built: Rpm) -> None:
     assert tags == "cpio gzip (none) noarch (none)"
     digests = built.query("--qf", "[%{FILEMODES:perms} %{FILEDIGESTS}\n]").splitlines()
     files = [line for line in digests if line.startswith("-")]
-    assert len(files) == 7
+    assert len(files) == 14
     assert all(re.fullmatch(r"\S+ [0-9a-f]{32}", line) for line in files)
     lead = built.file.read_bytes()[:6]
     assert lead == b"\xed\xab\xee\xdb\x03\x00", "the lead's major version 3 is that of rpm 3 and 4"
@@ -108,33 +109,55 @@ def test_its_format_is_the_oldest(built: Rpm) -> None:
 def test_its_files_are_where_every_product_looks(built: Rpm, unpacked: Path) -> None:
     listed = built.query("--qf", "[%{FILEMODES:perms} %{FILEUSERNAME} %{FILENAMES}\n]").splitlines()
     assert {re.sub(r"\.gz$", "", line) for line in listed if "/licenses" not in line} == {
+        "drwxr-xr-x root /etc/NetworkManager",
+        "drwxr-xr-x root /etc/NetworkManager/conf.d",
+        "-rw-r--r-- root /etc/NetworkManager/conf.d/90-hal-link.conf",
         "-rw-r--r-- root /etc/sysconfig/hal-heartbeat",
         "-rwxr-xr-x root /etc/rc.d/init.d/hal-heartbeat",
+        "-rwxr-xr-x root /etc/rc.d/init.d/hal-link",
         "-rwxr-xr-x root /usr/sbin/hal-heartbeat",
+        "-rwxr-xr-x root /usr/sbin/hal-link",
         "drwxr-xr-x root /usr/lib/systemd",
+        "drwxr-xr-x root /usr/lib/systemd/network",
         "drwxr-xr-x root /usr/lib/systemd/system",
         "drwxr-xr-x root /usr/lib/systemd/system-preset",
+        "-rw-r--r-- root /usr/lib/systemd/network/10-hal-link.network",
         "-rw-r--r-- root /usr/lib/systemd/system/hal-heartbeat.service",
+        "-rw-r--r-- root /usr/lib/systemd/system/hal-link.service",
         "-rw-r--r-- root /usr/lib/systemd/system-preset/90-hal-guest.preset",
+        "drwxr-xr-x root /usr/lib/udev",
+        "drwxr-xr-x root /usr/lib/udev/rules.d",
+        "-rw-r--r-- root /usr/lib/udev/rules.d/90-hal-link.rules",
         "-rw-r--r-- root /usr/share/man/man8/hal-heartbeat.8",
+        "-rw-r--r-- root /usr/share/man/man8/hal-link.8",
     }
     flags = dict(line.split() for line in built.query("--qf", "[%{FILENAMES} %{FILEFLAGS:fflags}|\n]").splitlines())
-    assert flags["/etc/sysconfig/hal-heartbeat"] == "cn|", "noreplace"
-    for script in ("usr/sbin/hal-heartbeat", "etc/rc.d/init.d/hal-heartbeat"):
-        assert (unpacked / script).read_bytes().startswith(b"#!/bin/sh\n"), "before RHEL 7 there is no /usr/bin/sh"
+    for file in ("/etc/sysconfig/hal-heartbeat", "/etc/NetworkManager/conf.d/90-hal-link.conf"):
+        assert flags[file] == "cn|", "noreplace"
+    for name in ("hal-heartbeat", "hal-link"):
+        for script in (f"usr/sbin/{name}", f"etc/rc.d/init.d/{name}"):
+            assert (unpacked / script).read_bytes().startswith(b"#!/bin/sh\n"), "before RHEL 7 there is no /usr/bin/sh"
 
 
-def test_what_was_installed_runs(unpacked: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "verb", "status", "says"),
+    [("hal-heartbeat", [], 0, "hal-heartbeat: no HAL here"), ("hal-link", ["status"], 4, "hal-link: no NIC ")],
+)
+def test_what_was_installed_runs(
+    unpacked: Path, tmp_path: Path, program: str, verb: list[str], status: int, says: str
+) -> None:
     # A made-up bare-metal machine: what is installed is below another directory than what it looks at.
+    (tmp_path / "sys/class/net").mkdir(parents=True)
     done = subprocess.run(
-        [unpacked / "usr/sbin/hal-heartbeat", "--root", tmp_path],
-        capture_output=True,
+        [unpacked / "usr/sbin" / program, "--root", tmp_path, *verb],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         timeout=20,
         check=False,
     )
-    assert done.returncode == 0
-    assert done.stderr.startswith("hal-heartbeat: no HAL here")
+    assert done.returncode == status
+    assert done.stdout.startswith(says)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="rpm changes its root directory, which only root may")
@@ -171,7 +194,7 @@ def scriptlet(built: Rpm, tag: str, argument: int, base: Path, has: set[str]) ->
     """What a scriptlet does in a product that has these programs."""
     text = built.query("--qf", f"%{{{tag}}}")
     (base / "fakes").mkdir(exist_ok=True)
-    for name in ("systemctl", "chkconfig", "hal-heartbeat"):
+    for name in ("systemctl", "chkconfig", "hal-heartbeat", "hal-link"):
         fake = base / "fakes" / name
         fake.write_text(NOTE.format(name, base))
         fake.chmod(0o755)
@@ -197,13 +220,13 @@ def test_scriptlets_with_systemd(built: Rpm, tmp_path: Path, has: set[str]) -> N
     def calls(tag: str, argument: int) -> list[str]:
         return scriptlet(built, tag, argument, tmp_path, has)
 
-    unit = "hal-heartbeat.service"
+    unit = "hal-heartbeat.service"  # udev starts hal-link's
     reload = "systemctl daemon-reload"
     assert calls("POSTIN", 1) == [reload, f"systemctl --no-reload preset {unit}"]
     assert calls("POSTIN", 2) == [reload], "an upgrade does not enable what somebody has disabled"
     assert calls("PREUN", 1) == []
-    assert calls("PREUN", 0) == [f"systemctl --no-reload disable {unit}", f"systemctl stop {unit}"]
-    assert calls("POSTUN", 1) == [reload, f"systemctl try-restart {unit}"]
+    assert calls("PREUN", 0) == [f"systemctl --no-reload disable {unit}", f"systemctl stop {unit} hal-link.service"]
+    assert calls("POSTUN", 1) == [reload, f"systemctl try-restart {unit}"], "and the link stays as it is"
     assert calls("POSTUN", 0) == [reload]
 
 
@@ -211,17 +234,20 @@ def test_scriptlets_with_chkconfig(built: Rpm, tmp_path: Path) -> None:
     def calls(tag: str, argument: int) -> list[str]:
         return scriptlet(built, tag, argument, tmp_path, {"chkconfig"})
 
-    assert calls("POSTIN", 1) == calls("POSTIN", 2) == ["chkconfig --add hal-heartbeat"]
+    assert calls("POSTIN", 1) == calls("POSTIN", 2) == ["chkconfig --add hal-heartbeat", "chkconfig --add hal-link"]
     assert calls("PREUN", 1) == []
-    assert calls("PREUN", 0) == ["hal-heartbeat stop", "chkconfig --del hal-heartbeat"]
-    assert calls("POSTUN", 1) == ["hal-heartbeat condrestart"]
+    assert calls("PREUN", 0) == [
+        *("hal-heartbeat stop", "chkconfig --del hal-heartbeat"),
+        *("hal-link stop", "chkconfig --del hal-link"),
+    ]
+    assert calls("POSTUN", 1) == ["hal-heartbeat condrestart"], "and the link stays as it is"
     assert calls("POSTUN", 0) == []
 
 
 def test_scriptlets_with_neither(built: Rpm, tmp_path: Path) -> None:
     for tag, argument, expected in (
         ("POSTIN", 1, []),
-        ("PREUN", 0, ["hal-heartbeat stop"]),
+        ("PREUN", 0, ["hal-heartbeat stop", "hal-link stop"]),
         ("POSTUN", 0, []),
     ):
         assert scriptlet(built, tag, argument, tmp_path, set()) == expected
