@@ -21,7 +21,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = sorted(path.name for path in (ROOT / "packages").iterdir() if (path / "setup.cfg").is_file())
 CORE = "hal_core"
-THIRD_PARTY = {"qemu.qmp", "tomli"}
+THIRD_PARTY = {"pyroute2", "qemu.qmp", "tomli"}
 FOR_TESTS = {"pytest", "hypothesis"}
 BY_VERSION = {"tomllib"}  # standard, but not in every version that we run on
 
@@ -29,7 +29,7 @@ LIGHT = {"os", "stat", "__future__"}  # loaded by every interpreter anyway; besi
 LIGHT_CORE = {"hal_core.quickjson", "hal_core.atomic", "hal_core.errors", "hal_core.notify"}
 HEAVY = {"argparse", "asyncio", "collections", "dataclasses", "enum", "functools", "inspect", "json", "logging", "re"}
 HEAVY |= {"pathlib", "socket", "subprocess", "tempfile", "tomllib", "tomli", "typing", "importlib.metadata"}
-HEAVY |= {"hal_core.rpmdb", "hal_core.selinux_status", "rpm", "selinux"}
+HEAVY |= {"hal_core.rpmdb", "hal_core.selinux_status", "pyroute2", "rpm", "selinux"}
 
 
 def module_name(package: str) -> str:
@@ -94,7 +94,7 @@ def sources(package: str, *folders: str) -> list[Path]:
 
 
 def test_there_are_packages() -> None:
-    assert {"hal-core", "hal-vmm"} <= set(PACKAGES)
+    assert {"hal-core", "hal-netcfg", "hal-vmm"} <= set(PACKAGES)
     assert all(sources(package, "src") for package in PACKAGES)
 
 
@@ -159,12 +159,21 @@ def test_the_launcher_imports_a_handful(name: str) -> None:
     assert {".".join(name.split(".")[:2]) for name in core} <= LIGHT_CORE
 
 
-@pytest.mark.parametrize(
-    "module", ["hal_vmm.launch.launcher", "hal_vmm.main", "hal_vmm.commands.status", "hal_core.cli"]
-)
-def test_what_is_felt_at_the_start_stays_light(module: str) -> None:
-    """In a bare interpreter, so that what ``site`` brings is not counted as the module's."""
+def loaded_with(module: str) -> set[str]:
+    """All modules, in a bare interpreter, so that what ``site`` brings is not counted as the module's."""
     path = ":".join(str(ROOT / "packages" / package / "src") for package in PACKAGES)
     program = f"import sys; sys.path[:0] = {path!r}.split(':'); import {module}; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-ISc", program], check=True, capture_output=True, text=True)
-    assert HEAVY & set(run.stdout.split()) == set()
+    return set(run.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["hal_vmm.launch.launcher", "hal_vmm.main", "hal_vmm.commands.status", "hal_netcfg.main", "hal_core.cli"],
+)
+def test_what_is_felt_at_the_start_stays_light(module: str) -> None:
+    assert HEAVY & loaded_with(module) == set()
+
+
+def test_the_networks_status_does_without_netlink() -> None:
+    assert {"asyncio", "pyroute2", "subprocess"} & loaded_with("hal_netcfg.commands.status_command") == set()

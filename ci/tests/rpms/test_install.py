@@ -20,7 +20,7 @@ FOOTPRINT = ROOT / "specs/hal-host.footprint"
 
 
 def test_every_package_of_ours_is_there(installed: HostRoot) -> None:
-    assert {"hal-core", "hal-host", "hal-selinux", "hal-vmm"} <= installed.ours().keys()
+    assert {"hal-core", "hal-host", "hal-netcfg", "hal-selinux", "hal-vmm"} <= installed.ours().keys()
 
 
 def test_nothing_that_only_tests_need_is_there(installed: HostRoot) -> None:
@@ -60,7 +60,7 @@ def test_the_preset_switches_hal_on_and_nothing_else(installed: HostRoot, bare: 
 
 
 def test_every_unit_verifies(installed: HostRoot) -> None:
-    assert len(installed.units("service", "target")) >= 4
+    assert len(installed.units("service", "target")) >= 5
     assert installed.units_that_do_not_verify() == ""
 
 
@@ -73,6 +73,7 @@ def test_no_unit_is_more_exposed_than_it_may_be(installed: HostRoot) -> None:
     [
         ("etc/hal/hal.toml.d", 0o755, stat.S_IFDIR),
         ("usr/lib/hal/hal.toml", 0o644, stat.S_IFREG),
+        ("usr/lib/hal/ports.d", 0o755, stat.S_IFDIR),
         ("usr/bin/hal", 0o755, stat.S_IFREG),
         ("usr/bin/hal-qemu-launch", 0o755, stat.S_IFREG),
         ("usr/lib/udev/hal-own-disk", 0o755, stat.S_IFREG),
@@ -120,7 +121,7 @@ def test_the_manual_is_complete(installed: HostRoot) -> None:
 def test_policy_modules_have_the_vendors_priority(installed: HostRoot) -> None:
     listed = [line.split() for line in installed.run("semodule", "-lfull").splitlines()]
     ours = {fields[1]: fields[0] for fields in listed if fields[1].startswith("hal")}
-    assert len(ours) >= 3
+    assert len(ours) >= 4
     assert set(ours.values()) == {"200"}, "distribution: 100, package: 200, administrator: 400"
 
 
@@ -128,6 +129,7 @@ def test_policy_modules_have_the_vendors_priority(installed: HostRoot) -> None:
     ("path", "type_"),
     [
         ("/usr/bin/hal-vmm", "hal_vmm_exec_t"),
+        ("/usr/bin/hal-netcfg", "hal_netcfg_exec_t"),
         ("/usr/bin/hal-qemu-launch", "hal_qemu_launch_exec_t"),
         ("/usr/bin/hal", "bin_t"),
     ],

@@ -140,7 +140,7 @@ def facts(linked: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def label(linked: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    """The type that a path gets: ``label(path, kind)``, a kind being "file", "dir", "sock" or "pipe".
+    """The type that a path gets: ``label(path, kind)``, a kind being "file", "dir", "sock", "pipe" or "chr_file".
 
     With ``equivalences=…``: as with another distribution's file_contexts.subs_dist, "/run /var/run".
     """

@@ -12,17 +12,21 @@ LABELS = [
     # installed (docs/architecture.md, "What is installed where")
     ("/usr/bin/hal-qemu-launch", "file", "hal_qemu_launch_exec_t"),
     ("/usr/bin/hal-vmm", "file", "hal_vmm_exec_t"),
+    ("/usr/bin/hal-netcfg", "file", "hal_netcfg_exec_t"),
+    ("/usr/sbin/nft", "file", "iptables_exec_t"),  # which hal-netcfg runs
     ("/usr/bin/hal", "file", "bin_t"),
     ("/usr/bin/hal-facts", "file", "bin_t"),
     ("/usr/libexec/hal/hal-something", "file", "bin_t"),
     ("/usr/lib/udev/hal-own-disk", "file", "bin_t"),
     ("/usr/lib/udev/rules.d/60-hal-hands-off.rules", "file", "udev_rules_t"),
     ("/usr/lib/hal/hal.toml", "file", "lib_t"),
+    ("/usr/lib/hal/ports.d", "dir", "lib_t"),
     ("/usr/share/hal/lvmlocal.conf", "file", "usr_t"),
     ("/usr/lib/systemd/system/hal.target", "file", "hal_unit_file_t"),
     ("/usr/lib/systemd/system/hal-qemu.service", "file", "hal_unit_file_t"),
     ("/usr/lib/systemd/system/hal-qemu-plan.service", "file", "hal_unit_file_t"),
     ("/usr/lib/systemd/system/hal-vmm.service", "file", "hal_unit_file_t"),
+    ("/usr/lib/systemd/system/hal-netcfg.service", "file", "hal_unit_file_t"),
     ("/etc/systemd/system/hal-vmm.service", "file", "hal_unit_file_t"),  # an administrator's own
     ("/usr/lib/tmpfiles.d/hal-vmm.conf", "file", "lib_t"),
     ("/usr/share/man/man8/hal_selinux.8.gz", "file", "man_t"),
@@ -31,6 +35,7 @@ LABELS = [
     ("/etc/hal/hal.toml", "file", "hal_etc_t"),
     ("/etc/hal/hal.toml.d", "dir", "hal_etc_t"),
     ("/etc/hal/hal.toml.d/50-vendor.toml", "file", "hal_etc_t"),
+    ("/etc/hal/ports.d/vendor.toml", "file", "hal_etc_t"),
     # what ends with a boot
     ("/run/hal", "dir", "hal_var_run_t"),
     ("/run/hal/qemu.json", "file", "hal_var_run_t"),
@@ -48,6 +53,8 @@ LABELS = [
     ("/run/hal/events/qmp.out", "file", "hal_events_t"),
     ("/run/hal/boot", "dir", "hal_boot_t"),
     ("/run/hal/boot/kernel", "file", "hal_boot_t"),
+    ("/run/hal/netcfg/status.json", "file", "hal_var_run_t"),
+    ("/dev/tap7", "chr_file", "tun_tap_device_t"),  # a macvtap, which the launcher opens
     # what outlives it
     ("/var/lib/hal", "dir", "hal_var_lib_t"),
     ("/var/lib/hal/vmm", "dir", "hal_var_lib_t"),

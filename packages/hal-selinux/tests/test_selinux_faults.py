@@ -21,13 +21,19 @@ FORBIDDEN = {
     "allow hal_qemu_t self:tcp_socket create;": "(allow hal_qemu_t self (tcp_socket (create)))",
     "allow hal_qemu_t self:capability sys_admin;": "(allow hal_qemu_t self (capability (sys_admin)))",
 }
+FORBIDDEN_TO_NETCFG = {
+    "allow hal_netcfg_t self:packet_socket create;": "(allow hal_netcfg_t self (packet_socket (create)))",
+    "allow hal_netcfg_t self:udp_socket bind;": "(allow hal_netcfg_t self (udp_socket (bind)))",
+}
 
 
 def test_forbidden_rules_are_refused_by_the_linker(link_changed: Link) -> None:
-    result = link_changed({"hal_qemu.te": "\n".join(FORBIDDEN)})
+    rules = {"hal_qemu.te": "\n".join(FORBIDDEN), "hal_netcfg.te": "\n".join(FORBIDDEN_TO_NETCFG)}
+    result = link_changed(rules)
     assert result.returncode != 0
     assert "neverallow check failed" in result.stderr
-    assert [said for said in FORBIDDEN.values() if said not in result.stderr] == []
+    expected = [*FORBIDDEN.values(), *FORBIDDEN_TO_NETCFG.values()]
+    assert [said for said in expected if said not in result.stderr] == []
 
 
 def test_an_interface_that_does_not_exist_is_refused_by_the_compiler(link_changed: Link) -> None:

@@ -19,6 +19,7 @@ ALLOWED = [
     ("init_t", "hal_qemu_launch_t", "process2", "nnp_transition nosuid_transition", "… with NoNewPrivileges="),
     ("init_t", "hal_vmm_t", "process2", "nnp_transition", "hal-vmm.service"),
     ("init_t", "hal_vmm_plan_t", "process2", "nnp_transition", "hal-qemu-plan.service"),
+    ("init_t", "hal_netcfg_t", "process2", "nnp_transition", "hal-netcfg.service"),
     ("hal_qemu_launch_t", "hal_qemu_t", "process", "transition rlimitinh", "the launcher becomes QEMU"),
     ("hal_qemu_launch_t", "hal_qemu_t", "process2", "nnp_transition", "… with NoNewPrivileges="),
     ("hal_qemu_launch_t", "qemu_exec_t", "file", "execute read open map", "… by exec"),
@@ -78,6 +79,8 @@ ALLOWED = [
     ("hal_qemu_launch_t", "usbtty_device_t", "chr_file", "open read write ioctl", "… on USB"),
     ("hal_qemu_launch_t", "tun_tap_device_t", "chr_file", "open read write ioctl", "taps"),
     ("hal_qemu_launch_t", "hal_qemu_launch_t", "tun_socket", "create relabelfrom relabelto", "… made, or there"),
+    ("hal_qemu_launch_t", "sysfs_t", "dir", "open read search", "is it a macvtap?"),
+    ("hal_qemu_launch_t", "sysfs_t", "lnk_file", "read", "… a link leads to every interface"),
     ("hal_qemu_launch_t", "vhost_device_t", "chr_file", "open read write ioctl", "vhost-net"),
     ("hal_qemu_launch_t", "kvm_device_t", "chr_file", "open read write", "KVM, from QEMU 8.2 on"),
     ("hal_qemu_launch_t", "hal_image_t", "file", "open read write", "image files"),
@@ -119,9 +122,32 @@ ALLOWED = [
     ("hal_vmm_plan_t", "boot_t", "file", "open read", "… from /boot"),
     ("hal_vmm_plan_t", "hal_vmm_tmp_t", "file", "create write unlink", "the disk of the guest of ten bytes"),
     ("hal_vmm_plan_t", "hal_vmm_plan_t", "udp_socket", "create ioctl", "permanent addresses of NICs"),
+    # the product's network
+    ("hal_netcfg_t", "hal_netcfg_t", "capability", "net_admin", "interfaces"),
+    ("hal_netcfg_t", "hal_netcfg_t", "netlink_route_socket", "create bind nlmsg_read nlmsg_write", "… are made"),
+    ("hal_netcfg_t", "tun_tap_device_t", "chr_file", "open read write ioctl", "taps"),
+    ("hal_netcfg_t", "hal_netcfg_t", "tun_socket", "create", "… are made"),
+    ("hal_qemu_launch_t", "hal_netcfg_t", "tun_socket", "relabelfrom", "… and attached to"),
+    ("hal_netcfg_t", "hal_netcfg_t", "udp_socket", "create ioctl", "permanent addresses of NICs"),
+    ("hal_netcfg_t", "hal_netcfg_t", "unix_dgram_socket", "create ioctl", "an interface's number"),
+    ("hal_netcfg_t", "sysfs_t", "file", "open read write", "the NICs; a bond's ARP targets"),
+    ("hal_netcfg_t", "udev_runtime_t", "file", "open read", "their names"),
+    ("hal_netcfg_t", "proc_net_t", "file", "open read", "bonds"),
+    ("hal_netcfg_t", "sysctl_net_t", "file", "open read write", "IPv6 and bridge netfilter off"),
+    ("hal_netcfg_t", "hal_netcfg_t", "netlink_netfilter_socket", "create bind read", "has the firewall changed?"),
+    ("hal_netcfg_t", "iptables_exec_t", "file", "execute read open map getattr", "nft"),
+    ("hal_netcfg_t", "iptables_t", "process", "transition sigkill", "… which is ended when it hangs"),
+    ("hal_netcfg_t", "iptables_t", "process2", "nnp_transition", "… with NoNewPrivileges="),
+    ("iptables_t", "hal_netcfg_t", "fifo_file", "open read write getattr", "rules by /dev/stdin, and what it says"),
+    ("iptables_t", "hal_netcfg_t", "process", "sigchld", "… and its end"),
+    ("hal_netcfg_t", "hal_qmp_t", "sock_file", "write", "the state of cables"),
+    ("hal_netcfg_t", "hal_qemu_launch_t", "unix_stream_socket", "connectto", "… by the launcher's socket"),
+    ("hal_netcfg_t", "hal_var_run_t", "file", "create write rename unlink lock", "its state"),
+    ("hal_netcfg_t", "NetworkManager_runtime_t", "file", "create write rename unlink", "which NICs are none of its"),
     # all programs of HAL
     ("hal_vmm_t", "hal_etc_t", "file", "open read", "hal.toml"),
     ("hal_vmm_plan_t", "hal_etc_t", "file", "open read", "hal.toml"),
+    ("hal_netcfg_t", "hal_etc_t", "file", "open read", "hal.toml, ports.d"),
     ("hal_vmm_t", "lib_t", "file", "open read", "HAL itself; its defaults"),
     # systemd's part
     ("init_t", "hal_var_run_t", "dir", "mounton", "ReadWritePaths="),
@@ -216,6 +242,7 @@ FORBIDDEN = [
     ("hal_qemu_launch_t", "hal_key_t", "file", TOUCH, "keys"),
     ("hal_qemu_launch_t", "hal_inbox_t", "file", TOUCH, "what the product has handed over"),
     ("hal_qemu_launch_t", "memory_device_t", "chr_file", "open read write", "the host's memory"),
+    ("hal_qemu_launch_t", "sysfs_t", "file", "write append", "the host's hardware"),
     ("hal_qemu_launch_t", "usb_device_t", "chr_file", "open", "USB devices: they are hal-udev's"),
     ("hal_qemu_launch_t", "hal_qemu_launch_t", "capability", "sys_admin sys_rawio dac_override mknod", "more"),
     ("hal_qemu_launch_t", "hal_unit_file_t", "service", "start stop", "units"),
@@ -259,11 +286,51 @@ FORBIDDEN = [
     ("hal_vmm_plan_t", "hal_vmm_plan_t", "udp_socket", "bind connect read write", "a network"),
     ("hal_vmm_plan_t", "kernel_t", "system", "module_request", "kernel modules"),
     ("hal_vmm_plan_t", "hal_unit_file_t", "service", "start stop", "units"),
+    # the product's network
+    ("hal_netcfg_t", "shadow_t", "file", TOUCH, "the host's passwords"),
+    ("hal_netcfg_t", "fixed_disk_device_t", "blk_file", "open read write", "disks"),
+    ("hal_netcfg_t", "removable_device_t", "blk_file", "open read write", "DVD drives"),
+    ("hal_netcfg_t", "kvm_device_t", "chr_file", "open read write", "KVM"),
+    ("hal_netcfg_t", "vhost_device_t", "chr_file", "open read write", "what the product sends"),
+    ("hal_netcfg_t", "memory_device_t", "chr_file", "open read write", "the host's memory"),
+    ("hal_netcfg_t", "vfio_device_t", "chr_file", "open read write", "PCI devices"),
+    ("hal_netcfg_t", "hal_netcfg_t", "packet_socket", "create", "a LAN's frames"),
+    ("hal_netcfg_t", "hal_netcfg_t", "rawip_socket", "create", "a network"),
+    ("hal_netcfg_t", "hal_netcfg_t", "tcp_socket", "create", "a network"),
+    ("hal_netcfg_t", "hal_netcfg_t", "udp_socket", "bind connect read write", "a network"),
+    ("hal_netcfg_t", "hal_netcfg_t", "netlink_netfilter_socket", "write", "the firewall, but by nft"),
+    ("hal_netcfg_t", "hal_netcfg_t", "tun_socket", "relabelfrom relabelto attach_queue", "a tap that is there"),
+    ("hal_netcfg_t", "hal_qemu_launch_t", "tun_socket", "relabelfrom", "the product's tap"),
+    ("hal_netcfg_t", "hal_netcfg_t", "capability", "net_raw sys_admin sys_module dac_override setuid", "more"),
+    ("hal_netcfg_t", "kernel_t", "system", "module_request", "kernel modules"),
+    ("hal_netcfg_t", "sysctl_kernel_t", "file", "write", "the kernel, but for its network"),
+    ("hal_netcfg_t", "bin_t", "file", "execute_no_trans", "any program but nft"),
+    ("hal_netcfg_t", "iptables_exec_t", "file", "execute_no_trans", "nft with more rights than its own"),
+    ("hal_netcfg_t", "shell_exec_t", "file", "execute execute_no_trans", "a shell"),
+    ("hal_netcfg_t", "qemu_exec_t", "file", "execute execute_no_trans", "QEMU"),
+    ("hal_netcfg_t", "hal_qemu_t", "process", "transition ptrace sigkill signal setsched", "the running QEMU"),
+    ("hal_netcfg_t", "hal_channel_t", "sock_file", "write", "what the product says"),
+    ("hal_netcfg_t", "hal_events_t", "file", TOUCH, "QEMU's journal"),
+    ("hal_netcfg_t", "hal_image_t", "file", TOUCH, "images"),
+    ("hal_netcfg_t", "hal_dump_t", "file", TOUCH, "memory dumps"),
+    ("hal_netcfg_t", "hal_key_t", "file", TOUCH, "keys"),
+    ("hal_netcfg_t", "hal_inbox_t", "file", TOUCH, "what the product has handed over"),
+    ("hal_netcfg_t", "hal_boot_t", "file", TOUCH, "the kernel that the product boots"),
+    ("hal_netcfg_t", "hal_var_lib_t", "file", TOUCH, "HAL's state"),
+    ("hal_netcfg_t", "hal_etc_t", "file", "write create unlink", "HAL's configuration"),
+    ("hal_netcfg_t", "hal_unit_file_t", "file", "write create unlink", "HAL's units"),
+    ("hal_netcfg_t", "hal_unit_file_t", "service", "start stop", "units"),
+    ("hal_netcfg_t", "NetworkManager_etc_t", "file", "write create unlink", "NetworkManager's configuration"),
+    ("hal_netcfg_t", "NetworkManager_t", "process", "sigkill signal", "NetworkManager"),
+    ("hal_netcfg_t", "cert_t", "file", "open read", "certificates"),
+    ("hal_netcfg_t", "system_dbusd_t", "unix_stream_socket", "connectto", "D-Bus"),
     # other programs of the host
     ("httpd_t", "hal_qmp_t", "sock_file", "write", "rules the product"),
     ("sshd_t", "hal_qmp_t", "sock_file", "write", "rules the product"),
     ("httpd_t", "hal_dump_t", "file", "open read", "the product's secrets"),
     ("udev_t", "hal_qemu_t", "process", "transition ptrace", "QEMU"),
+    ("NetworkManager_t", "hal_netcfg_t", "process", "transition ptrace sigkill signal", "the product's network"),
+    ("iptables_t", "hal_var_run_t", "file", "write create unlink", "HAL's state"),
     ("qemu_t", "hal_image_t", "file", "open read write", "another QEMU, of libvirt's say"),
     ("svirt_t", "hal_image_t", "file", "open read write", "… of libvirt's"),
 ]
@@ -348,6 +415,7 @@ def test_who_enters_a_domain(facts: dict[str, Any]) -> None:
         "hal_qemu_launch_t": {"init_t"},
         "hal_vmm_t": {"init_t"},
         "hal_vmm_plan_t": {"init_t"},
+        "hal_netcfg_t": {"init_t"},
     }
 
 
@@ -357,6 +425,7 @@ def test_where_a_program_leads(facts: dict[str, Any]) -> None:
     assert {rule: new for rule, new in processes.items() if rule not in of_scripts and new.startswith("hal_")} == {
         "init_t hal_qemu_launch_exec_t process": "hal_qemu_launch_t",
         "init_t hal_vmm_exec_t process": "hal_vmm_t",
+        "init_t hal_netcfg_exec_t process": "hal_netcfg_t",
         "hal_qemu_launch_t qemu_exec_t process": "hal_qemu_t",
         "hal_vmm_plan_t qemu_exec_t process": "hal_qemu_probe_t",
     }
@@ -381,8 +450,9 @@ def test_new_files_get_their_types_without_being_relabelled(facts: dict[str, Any
 def test_who_rules_the_product(facts: dict[str, Any]) -> None:
     administrator = {"sysadm_t"}  # the reference policy's confined one
     writers = sources(facts, "hal_qmp_t", "sock_file", "write")
-    assert writers - administrator == {"hal_qemu_launch_t", "hal_vmm_t", "init_t"}
-    assert sources(facts, "hal_qemu_launch_t", "unix_stream_socket", "connectto") == {"hal_vmm_t", "init_t"}
+    clients = {"hal_netcfg_t", "hal_vmm_t", "init_t"}
+    assert writers - administrator == {"hal_qemu_launch_t", *clients}
+    assert sources(facts, "hal_qemu_launch_t", "unix_stream_socket", "connectto") == clients
     assert sources(facts, "hal_qemu_t", "process", "ptrace") <= administrator | {"init_t"}
 
 
@@ -393,12 +463,26 @@ def test_emulation_needs_the_boolean(facts: dict[str, Any]) -> None:
     assert facts["allowed"]["hal_qemu_probe_t hal_qemu_probe_t process execmem"] == ""
 
 
-def test_the_planner_asks_network_cards_one_thing_only(facts: dict[str, Any]) -> None:
+def test_network_cards_are_asked_one_thing_only_and_taps_only_made(facts: dict[str, Any]) -> None:
     siocethtool = 0x8946  # include/uapi/linux/sockios.h
-    assert facts["ioctls"] == {"hal_vmm_plan_t hal_vmm_plan_t udp_socket": [siocethtool]}
+    tunsetiff, tunsetpersist = 0x54CA, 0x54CB  # include/uapi/linux/if_tun.h, its lower two bytes
+    assert facts["ioctls"] == {
+        "hal_vmm_plan_t hal_vmm_plan_t udp_socket": [siocethtool],
+        "hal_netcfg_t hal_netcfg_t udp_socket": [siocethtool],
+        "hal_netcfg_t tun_tap_device_t chr_file": [tunsetiff, tunsetpersist],
+    }
+
+
+def test_what_netcfg_runs_and_changes_is_a_short_list(facts: dict[str, Any]) -> None:
+    assert targets(facts, "hal_netcfg_t", "process", "transition") == {"iptables_t"}
+    assert targets(facts, "hal_netcfg_t", "file", "execute_no_trans") == set()
+    files = {"NetworkManager_runtime_t", "hal_netcfg_t", "hal_var_run_t", "sysctl_net_t", "sysfs_t"}
+    assert targets(facts, "hal_netcfg_t", "file", "write") == {"init_tmpfs_t", *files}  # the first by every daemon
+    assert targets(facts, "hal_netcfg_t", "blk_file", "open") == set()
 
 
 def test_no_domain_is_permissive_or_unconfined(facts: dict[str, Any]) -> None:
     domains = {one for one, attributes in facts["types"].items() if "domain" in attributes}
-    assert domains == {"hal_qemu_launch_t", "hal_qemu_probe_t", "hal_qemu_t", "hal_vmm_plan_t", "hal_vmm_t"}
+    qemu = {"hal_qemu_launch_t", "hal_qemu_probe_t", "hal_qemu_t"}
+    assert domains == {*qemu, "hal_netcfg_t", "hal_vmm_plan_t", "hal_vmm_t"}
     assert not [one for one in domains if "unconfined_domain_type" in facts["types"][one] or one in facts["permissive"]]

@@ -71,6 +71,7 @@ HOST = [
     "python3-rpm",
     "python3-selinux",
     "python3-systemd",
+    "python3-pyroute2",
     "python3-pyudev",
     "python3-tomli",
 ]
@@ -131,6 +132,7 @@ REQUIRES: dict[str, tuple[str, ...]] = {
     "dbus": ("dbus-daemon",),
     "libc6": ("libc-bin",),
     "libpam-modules": ("pam-configuration",),
+    "nftables": ("systemd",),  # whose %post enables the units that there are before the presets are
     "passwd": ("login",),
     "python3-setuptools": ("python3-distutils",),
     "rpm": ("binutils", "file"),

@@ -18,9 +18,9 @@ from typing import Optional
 from hal_core import atomic, paths
 from hal_vmm.qemu.flavour import Flavour, Kvm
 
-# About 0.2 s on real hardware, nearly all of it the BIOS. What takes longer than the first is worse than emulation. Where
-# there is no choice, any KVM is better than no product: then a host that is busy booting, or that reads QEMU from a slow
-# USB key for the first time, must not be taken for one that has none.
+# About 0.2 s on real hardware, nearly all of it the BIOS. What takes longer than the first is worse than emulation.
+# Where there is no choice, any KVM is better than no product: then a host that is busy booting, or that reads QEMU from
+# a slow USB key for the first time, must not be taken for one that has none.
 DEADLINE_S = 2.0
 PATIENT_DEADLINE_S = 20.0
 

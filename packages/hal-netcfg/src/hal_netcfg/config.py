@@ -1,0 +1,71 @@
+"""The ``[netcfg]`` table of hal.toml. With no file at all every NIC is a LAN of the product's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hal_core.config import numbered, option
+
+MODES = ("bridge", "macvtap", "sriov", "vfio")
+BONDS = ("active-backup", "802.3ad", "balance-xor", "balance-rr", "broadcast", "balance-tlb")
+# 68 is what IPv4 needs at least (RFC 791), 65535 the largest that Linux allows.
+_LOWEST_MTU, _HIGHEST_MTU = 68, 65535
+
+
+@dataclass(frozen=True)
+class LanConfig:
+    nics: tuple[str, ...] = option(
+        (),
+        "NICs that this LAN leads to, each by name or permanent MAC address. Empty: the one NIC that the product's NIC "
+        "stands for. Several are a bond on the host, and the product's other NICs, whose ports these are, have no "
+        "link.",
+        pattern=r"[^\s/]{1,17}",
+    )
+    mode: str = option(
+        "bridge",
+        'How the product gets at it: "bridge"; "macvtap", without a bridge, so that LACP reaches the product, too. '
+        '"sriov" and "vfio" are refused, with the reason.',
+        choices=MODES,
+    )
+    mtu: int = option(0, "MTU of the NICs in bytes. 0: netcfg.mtu.", low=0, high=_HIGHEST_MTU)
+    bond: str = option("active-backup", "Mode of the bond, where nics names several.", choices=BONDS)
+    lacp_rate: str = option("slow", "How often LACP partners hear of each other (802.3ad).", choices=("slow", "fast"))
+    miimon: int = option(
+        100, "Milliseconds between looks at the carrier of the bond's NICs. 0: not at all.", low=0, high=10000
+    )
+    arp_interval: int = option(
+        0,
+        "Milliseconds between ARP probes, in place of miimon (not with 802.3ad and balance-tlb). They have no sender "
+        "address. 0: none.",
+        low=0,
+        high=60000,
+    )
+    arp_targets: tuple[str, ...] = option(
+        (), "IPv4 addresses that are probed, 16 at most.", pattern=r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}"
+    )
+
+
+@dataclass(frozen=True)
+class NetcfgConfig:
+    """The product's network: what its NICs lead to, and its private link to the host."""
+
+    mtu: int = option(
+        0,
+        "MTU of all NICs in bytes, for a product that sends jumbo frames: 9000. What the product itself uses is the "
+        "product's business, as on bare metal. 0: as each NIC has it, that is 1500.",
+        low=0,
+        high=_HIGHEST_MTU,
+    )
+    down_with_product: bool = option(
+        False, "Take the NICs down while there is no product, so that the switch sees what a server that is off shows."
+    )
+    link_network: str = option(
+        "169.254.72.0/30",
+        "IPv4 network of the private link between host and product: four addresses, of which the second is the host's "
+        "and the third the product's. Change it, in the product too, only where the LAN uses these.",
+        pattern=r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}/30",
+    )
+    lan: Mapping[int, LanConfig] = numbered(
+        LanConfig, "One LAN of the product: N is the number of the product's NIC, from 0.", low=0, high=127
+    )

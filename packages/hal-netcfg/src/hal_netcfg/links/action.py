@@ -1,0 +1,83 @@
+"""What can be done to an interface; each is one request to the kernel, and says itself in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Optional, Union
+
+
+@dataclass(frozen=True)
+class Create:
+    name: str
+    kind: str
+    lower: str = ""
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"make {self.name} ({self.kind}{f' on {self.lower}' if self.lower else ''})"
+
+
+@dataclass(frozen=True)
+class Delete:
+    name: str
+
+    def __str__(self) -> str:
+        return f"remove {self.name}"
+
+
+@dataclass(frozen=True)
+class Change:
+    """Attributes of an interface, in one request; None: as it is."""
+
+    name: str
+    mac: Optional[str] = None
+    mtu: Optional[int] = None
+    master: Optional[str] = None
+    up: Optional[bool] = None
+    noarp: Optional[bool] = None
+    allmulti: Optional[bool] = None
+    kind: str = ""
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        words = [
+            f"address {self.mac}" if self.mac else "",
+            f"MTU {self.mtu}" if self.mtu else "",
+            "" if self.master is None else f"into {self.master}" if self.master else "out of its bridge or bond",
+            "" if self.up is None else "up" if self.up else "down",
+            "" if self.noarp is None else "no ARP" if self.noarp else "ARP",
+            "" if self.allmulti is None else "all multicast" if self.allmulti else "multicast as asked for",
+            *(f"{key} {value}" for key, value in self.settings.items()),
+        ]
+        return f"{self.name}: {', '.join(word for word in words if word)}"
+
+
+@dataclass(frozen=True)
+class Ipv6:
+    name: str
+    on: bool
+
+    def __str__(self) -> str:
+        return f"{self.name}: IPv6 {'on' if self.on else 'off'}"
+
+
+@dataclass(frozen=True)
+class Address:
+    name: str
+    address: str  # "169.254.72.1/30"
+    present: bool
+
+    def __str__(self) -> str:
+        return f"{self.name}: {'has' if self.present else 'has no'} address {self.address}"
+
+
+Action = Union[Create, Delete, Change, Ipv6, Address]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One action, and what takes it back."""
+
+    action: Action
+    undo: tuple[Action, ...]

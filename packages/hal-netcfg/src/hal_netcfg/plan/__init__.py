@@ -1,0 +1,1 @@
+"""What the product's network ought to be: pure, from facts and configuration."""

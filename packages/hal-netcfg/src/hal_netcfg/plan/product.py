@@ -1,0 +1,51 @@
+"""The product's NICs, as hal-vmm has planned them: /run/hal/plan.json, a contract between the packages."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Optional
+
+from hal_core.errors import FileFormatError, HostError
+from hal_netcfg import names
+from hal_netcfg.plan.network import ProductNic
+
+_MAC = re.compile("(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
+
+
+def path(run_dir: str) -> str:
+    return os.path.join(run_dir, "plan.json")
+
+
+def read(run_dir: str) -> Optional[tuple[ProductNic, ...]]:
+    """By number; those without a tap (``vmm.devices.nic_backend = "unplugged"``) lead nowhere and are left out.
+
+    :return: None: nothing is planned yet since this host booted.
+    :raise FileFormatError: the file is damaged. :raise HostError: it cannot be read.
+    """
+    file_path = path(run_dir)
+    try:
+        with open(file_path, encoding="utf-8") as file:
+            nics = json.load(file)["nics"]
+        found = [ProductNic(_number(nic["tap"]), _mac(nic["mac"])) for nic in nics if nic["tap"]]
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise HostError(f"{file_path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileFormatError(f"{file_path}: not a plan of hal-vmm's: {error}", "hal vmm apply") from None
+    return tuple(sorted(found, key=lambda nic: nic.number))
+
+
+def _number(tap: str) -> int:
+    digits = tap[len(names.LAN_TAP) :]
+    if not tap.startswith(names.LAN_TAP) or not digits.isdecimal():
+        raise ValueError(f"{tap} is no tap of a LAN")
+    return int(digits)
+
+
+def _mac(text: str) -> str:
+    if not _MAC.fullmatch(text):
+        raise ValueError(f"{text} is no MAC address")
+    return text

@@ -1,0 +1,44 @@
+"""A network plan for people."""
+
+from __future__ import annotations
+
+from hal_core import table
+from hal_netcfg import names
+from hal_netcfg.plan.network import Lan, Network
+
+
+def render(network: Network) -> str:
+    """The whole answer of ``hal-netcfg plan``."""
+    rows = [
+        (
+            lan.number,
+            " + ".join(port.name for port in lan.ports),
+            lan.mac,
+            " ".join(port.host_mac for port in lan.ports) if lan.mode == "bridge" else "the product's",
+            _way(lan),
+            lan.mtu or " ",
+        )
+        for lan in network.lans
+    ]
+    link = network.link
+    parts = [
+        table.render(("LAN", "NIC", "THE PRODUCT WEARS", "THE NIC WEARS", "BY WAY OF", "MTU"), rows)
+        if rows
+        else "no LANs",
+        f"private link {names.HOST_LINK}: host {link.host}, product {link.product}",
+    ]
+    for title, lines in (
+        ("stays with the host", [f"{kept.name}: {kept.reason}" for kept in network.kept]),
+        ("notes", list(network.notes)),
+        ("cannot be as configured, and is left as it is", [problem.message for problem in network.problems]),
+    ):
+        if lines:
+            parts.append(f"{title}:\n" + "\n".join(f"  {line}" for line in lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _way(lan: Lan) -> str:
+    if lan.mode == "macvtap":
+        return f"{lan.tap} (macvtap)"
+    bond = f"{lan.port} ({lan.bond.mode}), " if lan.bond else ""
+    return f"{bond}{lan.bridge}, {lan.tap}"

@@ -1,0 +1,179 @@
+"""The loop of ``hal-netcfg run``: look, show the product its cables, put right what is wrong, wait to be woken.
+
+Nothing is remembered that matters: kill it at any moment, and the next one looks at the same kernel and goes on. What
+it keeps between two looks is what it told QEMU, which failures it waits out, and what it has logged already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from hal_core import config, qmp
+from hal_core.errors import HalError, QmpDisconnected, QmpError
+from hal_core.qmp import Session
+from hal_netcfg import statusfile
+from hal_netcfg.config import NetcfgConfig
+from hal_netcfg.engine import Engine, Sight
+from hal_netcfg.links.apply import Outcome
+from hal_netcfg.resident import events, mirror, report
+from hal_netcfg.resident.mirror import Shown
+from hal_netcfg.resident.patience import Patience
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+# Events wake the loop within milliseconds. This is for what raises none: a plan of hal-vmm's that is new, br_netfilter
+# being loaded.
+LONGEST_REST_SECONDS = 5.0
+_FIREWALL = "the firewall"
+
+
+class Loop:
+    """:param tell: tells systemd, as sd_notify(3) does: "READY=1" once everything is up, as far as it can be."""
+
+    def __init__(self, engine: Engine, run_dir: str, tell: Callable[[str], None]) -> None:
+        self._engine = engine
+        self._tell = tell
+        self._session = Session(os.path.join(run_dir, "qmp", "netcfg"), "netcfg")
+        self._again = asyncio.Event()
+        self._look_at = -math.inf  # monotonic: not to be looked at before
+        self._firewall_touched = True
+        self._shown: dict[int, Shown] = {}
+        self._patience = Patience()
+        self._report = report.Report(statusfile.path(run_dir))
+        # pyroute2 and nft are synchronous: one thread, so that the QEMU side never waits for them.
+        self._thread = ThreadPoolExecutor(1, "kernel")
+        self._stopping = False
+        self._configured = True
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._again.set()
+
+    def reload(self) -> None:
+        """hal.toml is to be read again."""
+        self._configured = False
+        self._again.set()
+
+    async def run(self) -> None:
+        """Until :meth:`stop`.
+
+        :raise HostError: the kernel's events cannot be heard.
+        """
+        loop = asyncio.get_running_loop()
+        with contextlib.ExitStack() as stack:
+            for sock, firewall in ((events.interfaces(), False), (events.firewall(), True)):
+                stack.callback(sock.close)
+                loop.add_reader(sock, self._woken, sock, firewall)
+                stack.callback(loop.remove_reader, sock)
+            qemu = asyncio.create_task(qmp.keep(self._session, self._with_qemu))
+            try:
+                await self._rounds()
+            finally:
+                qemu.cancel()
+                await asyncio.gather(qemu, return_exceptions=True)
+                await self._session.close()
+                self._thread.shutdown()
+
+    async def _rounds(self) -> None:
+        loop = asyncio.get_running_loop()
+        told = -math.inf
+        while not self._stopping:
+            self._again.clear()
+            await self._round()
+            if loop.time() - told >= LONGEST_REST_SECONDS:
+                self._tell("WATCHDOG=1" if told > -math.inf else "READY=1")
+                told = loop.time()
+            until = min(loop.time() + LONGEST_REST_SECONDS, self._look_at)
+            if not self._stopping:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._again.wait(), max(0.0, until - loop.time()))
+
+    async def _round(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._look_at = math.inf
+        try:
+            if not self._configured:
+                self._engine.configure(config.load(NetcfgConfig, "netcfg"))
+                self._configured = True
+                logger.info("hal.toml: read again")
+            sight = await self._in_thread(self._engine.look)
+        except HalError as error:
+            self._report.problem("the network", str(error))
+            return
+        self._report.seen(sight)
+        await self._show(sight, now)
+        outcomes = await self._in_thread(lambda: self._put_right(sight, now))
+        self._report.outcomes(outcomes)
+        self._look_at = min(self._look_at, self._patience.next_time())
+        self._report.write(sight, {number: shown.up for number, shown in self._shown.items()})
+
+    def _put_right(self, sight: Sight, now: float) -> tuple[Outcome, ...]:
+        """In the thread: the firewall, and then everything that is not being waited out."""
+        try:
+            with self._engine.alone():
+                if not self._configured:
+                    return ()  # what was seen is out of date: somebody has applied another hal.toml meanwhile
+                outcomes = self._guard(sight, now)
+                # Nothing new comes up without a firewall; what is up stays up.
+                if all(not outcome.problem for outcome in outcomes) and _FIREWALL not in self._patience.waiting(now):
+                    outcomes += self._engine.apply(sight, self._patience.waiting(now))
+        except (HalError, OSError) as error:
+            outcomes = (Outcome("the network", problem=str(error)),)
+        for outcome in outcomes:
+            self._patience.tried(outcome.group, bool(outcome.problem) and not outcome.postponed, now)
+        return outcomes
+
+    def _guard(self, sight: Sight, now: float) -> tuple[Outcome, ...]:
+        if _FIREWALL in self._patience.waiting(now):
+            return ()
+        touched, self._firewall_touched = self._firewall_touched, False
+        try:
+            loaded = self._engine.guard(sight, touched)
+        except HalError as error:
+            self._firewall_touched = True
+            return (Outcome(_FIREWALL, problem=str(error)),)
+        if loaded:
+            logger.info("the firewall: loaded")
+        return (Outcome(_FIREWALL),)
+
+    async def _show(self, sight: Sight, now: float) -> None:
+        """Tell QEMU which of the product's NICs have a link, where that has changed."""
+        if not self._session.connected:
+            return
+        decision = mirror.decide(mirror.carriers(sight.network, sight.links), self._shown, now)
+        self._look_at = min(self._look_at, decision.again)
+        for number, up in decision.changes.items():
+            try:
+                await self._session.execute("set_link", {"name": f"lan-{number}", "up": up})
+            except QmpDisconnected:
+                return
+            except QmpError as error:
+                # A NIC that the running product does not have: it gets it at its next start.
+                logger.debug("lan-%d: %s", number, error)
+            else:
+                logger.info("LAN %d: the product's NIC has %s link", number, "a" if up else "no")
+            self._shown[number] = Shown(up, now)
+
+    async def _with_qemu(self, session: Session) -> None:
+        """A QEMU has come: it knows nothing of cables yet."""
+        self._shown.clear()
+        self._again.set()
+        await session.lost()
+        self._shown.clear()
+        self._again.set()
+
+    def _woken(self, sock: object, firewall: bool) -> None:
+        events.drain(sock)  # type: ignore[arg-type]
+        self._firewall_touched = self._firewall_touched or firewall
+        self._again.set()
+
+    async def _in_thread(self, what: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, what)

@@ -1,0 +1,63 @@
+"""Whether the product's NICs have a link: the cable's state, shown to the product. Pure.
+
+A cable that flaps is shown at most five times a second, and its final state always: what is held back is not forgotten,
+because every look begins from what is, not from what has happened.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hal_netcfg.links.link import Link
+from hal_netcfg.plan.network import Network
+
+GAP_SECONDS = 0.2  # between two changes of one NIC of the product's
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the product's NIC was last told."""
+
+    up: bool
+    since: float  # monotonic seconds
+
+
+@dataclass(frozen=True)
+class Decision:
+    changes: Mapping[int, bool]  # LAN → whether the product's NIC has a link from now on
+    again: float  # monotonic seconds at which to look again without being woken; infinity: never
+
+
+def carriers(network: Network, links: Mapping[str, Link]) -> dict[int, bool]:
+    """For each LAN, whether a frame of the product's would get to a cable: the port has a carrier and is connected."""
+    found = {}
+    for lan in network.lans:
+        port = links.get(lan.port)
+        if port is None:
+            found[lan.number] = False
+        elif lan.mode == "macvtap":
+            found[lan.number] = port.carrier and lan.tap in links
+        else:
+            found[lan.number] = port.carrier and port.master == lan.bridge
+    return found
+
+
+def decide(wanted: Mapping[int, bool], shown: Mapping[int, Shown], now: float) -> Decision:
+    """What to tell QEMU at this moment.
+
+    :param wanted: from :func:`carriers`. :param shown: what was told; a LAN that is missing was told nothing yet.
+    """
+    changes: dict[int, bool] = {}
+    again = math.inf
+    for number, up in wanted.items():
+        last = shown.get(number)
+        if last is None:
+            changes[number] = up
+        elif last.up != up:
+            if now - last.since >= GAP_SECONDS:
+                changes[number] = up
+            else:
+                again = min(again, last.since + GAP_SECONDS)
+    return Decision(changes, again)

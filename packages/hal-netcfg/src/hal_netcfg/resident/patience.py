@@ -1,0 +1,37 @@
+"""What has failed is tried again, but not at once: each time after twice as long."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+FIRST_SECONDS, LONGEST_SECONDS = 0.5, 30.0
+
+
+@dataclass
+class _Wait:
+    until: float  # monotonic seconds
+    pause: float
+
+
+class Patience:
+    """By name of what is tried. Every attempt's own changes wake the loop: without a pause it would never rest."""
+
+    def __init__(self) -> None:
+        self._waits: dict[str, _Wait] = {}
+
+    def tried(self, name: str, failed: bool, now: float) -> None:
+        if not failed:
+            self._waits.pop(name, None)
+            return
+        last = self._waits.get(name)
+        pause = min(LONGEST_SECONDS, 2 * last.pause) if last else FIRST_SECONDS
+        self._waits[name] = _Wait(now + pause, pause)
+
+    def waiting(self, now: float) -> frozenset[str]:
+        """What is not to be tried yet."""
+        return frozenset(name for name, wait in self._waits.items() if wait.until > now)
+
+    def next_time(self) -> float:
+        """When the next of them is due; infinity: none."""
+        return min((wait.until for wait in self._waits.values()), default=math.inf)

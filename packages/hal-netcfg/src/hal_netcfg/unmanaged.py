@@ -1,0 +1,35 @@
+"""Telling NetworkManager, where it is, to leave the product's NICs alone: a file that it reads when it starts.
+
+systemd starts it after hal-netcfg (hal-netcfg.service). HAL's own interfaces are in the package's 90-hal.conf.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from hal_core import atomic
+
+# systemd-tmpfiles makes the directory at every boot, whether or not there is a NetworkManager.
+DIRECTORY = "/run/NetworkManager/conf.d"
+_NAME = "90-hal-nics.conf"
+
+
+def write(nics: Iterable[str], directory: str = DIRECTORY) -> bool:
+    """Name these NICs; whether that was news. NetworkManager.conf(5), keyfile section, unmanaged-devices.
+
+    :raise OSError: no permission.
+    """
+    if not os.path.isdir(directory):
+        return False
+    content = "".join(f"unmanaged-devices+=interface-name:{nic}\n" for nic in sorted(nics))
+    content = f"# Written by hal-netcfg: these NICs are the product's.\n[keyfile]\n{content}"
+    path = os.path.join(directory, _NAME)
+    try:
+        with open(path, encoding="utf-8") as file:
+            if file.read() == content:
+                return False
+    except FileNotFoundError:
+        pass  # the first time since this host booted
+    atomic.write(path, content)
+    return True
