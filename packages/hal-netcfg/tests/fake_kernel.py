@@ -28,7 +28,7 @@ _DEFAULTS: Mapping[str, Mapping[str, object]] = {
         "nf_call_arptables": 0,
     },
     "bond": {"mode": 0, "miimon": 0, "arp_interval": 0, "ad_lacp_rate": 0},
-    "macvtap": {"mode": "passthru"},
+    "macvtap": {"mode": "vepa"},
 }
 _MODES_WITHOUT_ARP = (4, 5, 6)  # 802.3ad, balance-tlb, balance-alb: bond_options.c, unsuppmodes
 _LACP = 4
@@ -36,10 +36,11 @@ _LACP = 4
 
 class FakeKernel:
     """:param nics: the hardware, as its drivers leave it.
-    :param flags_first: as Linux before 6.0, where a request switches an interface on before it gets its master.
+    :param flags_first: a request switches an interface on before it gets its master. Linux 6.1 to 6.7 had it the other
+        way round.
     """
 
-    def __init__(self, nics: Iterable[Link] = (), flags_first: bool = False) -> None:
+    def __init__(self, nics: Iterable[Link] = (), flags_first: bool = True) -> None:
         self._flags_first = flags_first
         self._links: dict[str, Link] = {}
         self._born: dict[str, tuple[str, int]] = {}  # port of a bond → address and MTU from before
@@ -106,7 +107,10 @@ class FakeKernel:
     # --- making and removing ------------------------------------------------------------------------------------------
 
     def _create(self, action: Create) -> None:
-        if action.name in self._links:
+        link = self._links.get(action.name)
+        if link and link.kind == action.kind == "tun" and action.name not in self.attached:
+            return  # TUNSETIFF is content with the one that there is
+        if link:
             raise HostError(f"{action}: there is one already")
         mac, mtu = self._random_mac(), 1500
         settings = {**_DEFAULTS.get(action.kind, {}), **action.settings}
@@ -116,9 +120,10 @@ class FakeKernel:
             lower = self._links.get(action.lower)
             if lower is None:
                 raise HostError(f"{action}: nothing to sit on")
-            if lower.master or self._on_top(action.lower):
+            others = self._on_top(action.lower)
+            if lower.master or (others and "passthru" in (settings["mode"], others[0].settings["mode"])):
                 raise HostError(f"{action}: another program or bridge has it")
-            mac, mtu = lower.mac, lower.mtu
+            mac, mtu = lower.mac if settings["mode"] == "passthru" else mac, lower.mtu
         made = Link(action.name, 0, action.kind, mac, mtu=mtu, lower=action.lower, ipv6=True, settings=settings)
         self.plug_in(made)
 
@@ -162,10 +167,11 @@ class FakeKernel:
         if link.kind == "bond":
             for port in self._ports(link.name):
                 self._set(port.name, mac=mac)
-        if link.kind == "macvtap":
+        if link.settings.get("mode") == "passthru":
             self._set(link.lower, mac=mac)
         for above in self._on_top(link.name):
-            self._set(above.name, mac=mac)
+            if above.settings["mode"] == "passthru":
+                self._set(above.name, mac=mac)
         self._follow_ports(link.master)
 
     def _change_mtu(self, link: Link, mtu: int, action: Action) -> None:
@@ -240,8 +246,9 @@ class FakeKernel:
     def _change_up(self, link: Link, up: bool) -> None:
         if up and not link.up:
             self.went_up.append(link)
-        kept = [address for address in link.addresses if up or ":" not in address]
-        self._set(link.name, up=up, addresses=tuple(kept))
+        if link.up and not up:
+            self._set(link.name, addresses=tuple(address for address in link.addresses if ":" not in address))
+        self._set(link.name, up=up)
 
     def _address(self, action: Address, link: Link) -> None:
         if action.present:

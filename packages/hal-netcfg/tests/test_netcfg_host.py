@@ -295,10 +295,17 @@ def masters(host: Host) -> dict[str, tuple[str, str]]:
 
 def test_an_address_in_the_links_way(host: Host) -> None:
     host.plan_product({0: ENO1})
-    host.namespace.ip("address add 169.254.3.4/16 dev eno3", "link set eno3 up")
+    host.namespace.ip("address add 169.254.72.3/16 dev eno3", "link set eno3 up")
     said = host.run("apply", status=78)
-    assert "eno3 has 169.254.3.4/16, which overlaps 169.254.72.0/30" in said
+    assert "eno3 has 169.254.72.3/16, which is in 169.254.72.0/30" in said
     assert "hallan0" not in host.links()
+    with host.resident() as resident:
+        assert is_up(host, "eno1"), "the LANs do not depend on the private link"
+        assert "halint" not in host.links()
+        # A management controller's network around the link's is in nobody's way.
+        host.namespace.ip("address add 169.254.3.4/16 dev eno3", "address del 169.254.72.3/16 dev eno3")
+        wait_for(lambda: "halint" in host.links(), resident.log.read_text)
+        resident.said("the private link: is as it ought to be again")
 
 
 def test_a_changed_configuration_is_applied_by_hand(host: Host) -> None:

@@ -41,7 +41,7 @@ class Sight:
 
     links: Mapping[str, Link]
     network: Network
-    problem: str = ""  # why nothing may be changed at all
+    clash: str = ""  # why there can be no private link
 
     @property
     def product_running(self) -> bool:
@@ -80,20 +80,20 @@ class Engine:
         return Sight(links, network, clash.message if clash else "")
 
     def groups(self, sight: Sight) -> tuple[Group, ...]:
-        return () if sight.problem else wanted.groups(sight.network, sight.links)
+        every = wanted.groups(sight.network, sight.links)
+        return tuple(group for group in every if not (sight.clash and group.name == wanted.HOST_LINK_GROUP))
 
     def apply(self, sight: Sight, skipped: frozenset[str] = frozenset()) -> tuple[Outcome, ...]:
         """Bring everything but the groups in ``skipped`` to what it ought to be; each is a whole or nothing.
 
         :raise HostError: the firewall could not be loaded: then nothing else was touched, because it comes first.
         """
-        if sight.problem:
-            return (Outcome("the private link", problem=sight.problem),)
         for switch in netfilter.switch_off():
             logger.info("%s: bridged frames are not the host's business", switch)
         unmanaged.write(port.name for lan in sight.network.lans for port in lan.ports)
         groups = (group for group in self.groups(sight) if group.name not in skipped)
-        return apply.apply(groups, sight.links, self._kernel)
+        outcomes = apply.apply(groups, sight.links, self._kernel)
+        return (*outcomes, Outcome(wanted.HOST_LINK_GROUP, problem=sight.clash)) if sight.clash else outcomes
 
     def guard(self, sight: Sight, touched: bool = True) -> bool:
         """Load the firewall where it is not as it ought to be; whether that was necessary.

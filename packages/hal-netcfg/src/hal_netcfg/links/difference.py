@@ -75,8 +75,8 @@ def _release(port: Link, after: dict[str, Link]) -> Iterator[Step]:
 
 
 def _back_into_bond(port: Link) -> Iterator[Change]:
-    """A bond takes no port that is up, and switches it on itself (drivers/net/bonding/bond_main.c, bond_enslave). Kernels
-    before 6.0 do the switching of a request first, so that it must not say it as well.
+    """A bond takes no port that is up, and switches it on itself (drivers/net/bonding/bond_main.c, bond_enslave). Most
+    kernels do the switching of a request first (net/core/rtnetlink.c, do_setlink), so that it must not say both.
     """
     yield Change(port.name, master=port.master, noarp=port.noarp)
     if not port.up:
@@ -84,10 +84,9 @@ def _back_into_bond(port: Link) -> Iterator[Change]:
 
 
 def _made_otherwise(wanted: Wanted, link: Link) -> bool:
-    """What can only be said when it is made: a bond's mode, with all that depends on it; what a macvtap sits on."""
-    if wanted.kind == "bond":
-        return link.settings != wanted.settings
-    return wanted.kind == "macvtap" and link.lower != wanted.lower
+    """What can only be said when it is made: a mode, with all that depends on it; what a macvtap sits on."""
+    made_for_good = wanted.kind in ("bond", "macvtap")
+    return made_for_good and (link.settings, link.lower) != (wanted.settings, wanted.lower)
 
 
 def _remove(name: str, after: dict[str, Link]) -> Iterator[Step]:

@@ -151,8 +151,13 @@ class Kernel:
             if error.code != errno.EBUSY or action.mac is None:
                 raise
             # Some drivers change their address only while they are down.
+            was = next(iter(self._route.get_links(index)))["flags"] & _IFF_UP
             self._route.link("set", index=index, flags=0, change=_IFF_UP)
-            self._route.link("set", **request)
+            try:
+                self._route.link("set", **request)
+            finally:
+                if action.up is None:
+                    self._route.link("set", index=index, flags=was, change=_IFF_UP)
 
     def _address(self, action: Address) -> None:
         interface = ipaddress.ip_interface(action.address)
@@ -160,7 +165,12 @@ class Kernel:
         index = socket.if_nametoindex(action.name)
         family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
         request = {"index": index, "address": str(interface.ip), "prefixlen": interface.network.prefixlen}
-        self._route.addr(command, family=family, **request)
+        try:
+            self._route.addr(command, family=family, **request)
+        except NetlinkError as error:
+            # Others of its network go with the first one (ip-sysctl.rst, promote_secondaries).
+            if action.present or error.code != errno.EADDRNOTAVAIL:
+                raise
 
     def _addresses(self) -> dict[int, tuple[str, ...]]:
         found: dict[int, list[str]] = {}

@@ -37,6 +37,8 @@ BOND_MODES = {
 _OURS = re.compile(f"({names.LAN_BRIDGE}|{names.LAN_TAP}|{names.BOND})([0-9]+)")
 _USUAL_MTU = 1500  # bytes
 
+HOST_LINK_GROUP = "the private link"
+
 
 def groups(network: Network, links: Mapping[str, Link]) -> tuple[Group, ...]:
     """The interfaces that ought to be, grouped by what changes together.
@@ -69,7 +71,7 @@ def _host_link(link: HostLink) -> Group:
         addresses=(address,),
         settings=BRIDGE,
     )
-    return Group("the private link", (bridge, _tap(names.HOST_TAP, names.HOST_LINK, _USUAL_MTU)))
+    return Group(HOST_LINK_GROUP, (bridge, _tap(names.HOST_TAP, names.HOST_LINK, _USUAL_MTU)))
 
 
 def _lan(lan: Lan, network: Network, links: Mapping[str, Link]) -> Group:

@@ -95,16 +95,19 @@ def plan(nics: Sequence[Nic], product: Optional[Sequence[ProductNic]], config: N
 def clash(link: HostLink, addresses: Mapping[str, Sequence[str]]) -> Optional[Problem]:
     """Whether an address of the host's own, on a NIC that it keeps, is in the way of the private link.
 
+    A larger network that has the link's four addresses in it, a management controller's 169.254.0.0/16 for instance, is
+    not: the longer prefix wins.
+
     :param addresses: by interface, "169.254.7.9/16"; those of HAL's own interfaces are not in it.
     """
     wanted = ipaddress.IPv4Network(link.network)
     for name, held in addresses.items():
         for address in held:
-            network = ipaddress.ip_interface(address).network
-            if isinstance(network, ipaddress.IPv4Network) and network.overlaps(wanted):
-                message = (
-                    f"{name} has {address}, which overlaps {link.network}, the private link between host and product"
-                )
+            interface = ipaddress.ip_interface(address)
+            if isinstance(interface, ipaddress.IPv4Interface) and (
+                interface.ip in wanted or interface.network.subnet_of(wanted)
+            ):
+                message = f"{name} has {address}, which is in {link.network}, the private link between host and product"
                 return Problem(None, f"{message}; take the address off {name}, or set netcfg.link_network")
     return None
 

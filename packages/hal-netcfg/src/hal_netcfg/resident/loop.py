@@ -16,15 +16,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from hal_core import config, qmp
-from hal_core.errors import HalError, QmpDisconnected, QmpError
+from hal_core.errors import HalError, QmpDisconnected, QmpError, QmpTimeout
 from hal_core.qmp import Session
 from hal_netcfg import statusfile
 from hal_netcfg.config import NetcfgConfig
 from hal_netcfg.engine import Engine, Sight
 from hal_netcfg.links.apply import Outcome
-from hal_netcfg.resident import events, mirror, report
+from hal_netcfg.plan.network import HostLink, Network
+from hal_netcfg.resident import events, mirror
 from hal_netcfg.resident.mirror import Shown
 from hal_netcfg.resident.patience import Patience
+from hal_netcfg.resident.report import FIREWALL, NETWORK, Report
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -32,7 +34,6 @@ T = TypeVar("T")
 # Events wake the loop within milliseconds. This is for what raises none: a plan of hal-vmm's that is new, br_netfilter
 # being loaded.
 LONGEST_REST_SECONDS = 5.0
-_FIREWALL = "the firewall"
 
 
 class Loop:
@@ -47,7 +48,8 @@ class Loop:
         self._firewall_touched = True
         self._shown: dict[int, Shown] = {}
         self._patience = Patience()
-        self._report = report.Report(statusfile.path(run_dir))
+        self._report = Report(statusfile.path(run_dir))
+        self._sight = Sight({}, Network((), HostLink(), planned=False))  # the last one
         # pyroute2 and nft are synchronous: one thread, so that the QEMU side never waits for them.
         self._thread = ThreadPoolExecutor(1, "kernel")
         self._stopping = False
@@ -106,14 +108,14 @@ class Loop:
                 logger.info("hal.toml: read again")
             sight = await self._in_thread(self._engine.look)
         except HalError as error:
-            self._report.problem("the network", str(error))
-            return
-        self._report.seen(sight)
-        await self._show(sight, now)
-        outcomes = await self._in_thread(lambda: self._put_right(sight, now))
-        self._report.outcomes(outcomes)
-        self._look_at = min(self._look_at, self._patience.next_time())
-        self._report.write(sight, {number: shown.up for number, shown in self._shown.items()})
+            self._report.problem(NETWORK, str(error))
+        else:
+            self._sight = sight
+            self._report.seen(sight, {group.name for group in self._engine.groups(sight)})
+            await self._show(sight, now)
+            self._report.outcomes(await self._in_thread(lambda: self._put_right(sight, now)))
+            self._look_at = min(self._look_at, self._patience.next_time(now))
+        self._report.write(self._sight, {number: shown.up for number, shown in self._shown.items()})
 
     def _put_right(self, sight: Sight, now: float) -> tuple[Outcome, ...]:
         """In the thread: the firewall, and then everything that is not being waited out."""
@@ -121,28 +123,28 @@ class Loop:
             with self._engine.alone():
                 if not self._configured:
                     return ()  # what was seen is out of date: somebody has applied another hal.toml meanwhile
-                outcomes = self._guard(sight, now)
+                outcomes = (Outcome(NETWORK), *self._guard(sight, now))
                 # Nothing new comes up without a firewall; what is up stays up.
-                if all(not outcome.problem for outcome in outcomes) and _FIREWALL not in self._patience.waiting(now):
+                if all(not outcome.problem for outcome in outcomes) and FIREWALL not in self._patience.waiting(now):
                     outcomes += self._engine.apply(sight, self._patience.waiting(now))
         except (HalError, OSError) as error:
-            outcomes = (Outcome("the network", problem=str(error)),)
+            outcomes = (Outcome(NETWORK, problem=str(error)),)
         for outcome in outcomes:
             self._patience.tried(outcome.group, bool(outcome.problem) and not outcome.postponed, now)
         return outcomes
 
     def _guard(self, sight: Sight, now: float) -> tuple[Outcome, ...]:
-        if _FIREWALL in self._patience.waiting(now):
+        if FIREWALL in self._patience.waiting(now):
             return ()
         touched, self._firewall_touched = self._firewall_touched, False
         try:
             loaded = self._engine.guard(sight, touched)
         except HalError as error:
             self._firewall_touched = True
-            return (Outcome(_FIREWALL, problem=str(error)),)
+            return (Outcome(FIREWALL, problem=str(error)),)
         if loaded:
             logger.info("the firewall: loaded")
-        return (Outcome(_FIREWALL),)
+        return (Outcome(FIREWALL),)
 
     async def _show(self, sight: Sight, now: float) -> None:
         """Tell QEMU which of the product's NICs have a link, where that has changed."""
@@ -155,6 +157,9 @@ class Loop:
                 await self._session.execute("set_link", {"name": f"lan-{number}", "up": up})
             except QmpDisconnected:
                 return
+            except QmpTimeout as error:
+                logger.debug("lan-%d: %s", number, error)
+                return  # it may not even have been sent: the next look sends it again
             except QmpError as error:
                 # A NIC that the running product does not have: it gets it at its next start.
                 logger.debug("lan-%d: %s", number, error)

@@ -32,6 +32,6 @@ class Patience:
         """What is not to be tried yet."""
         return frozenset(name for name, wait in self._waits.items() if wait.until > now)
 
-    def next_time(self) -> float:
-        """When the next of them is due; infinity: none."""
-        return min((wait.until for wait in self._waits.values()), default=math.inf)
+    def next_time(self, now: float) -> float:
+        """When the next of them is due; infinity: none. What was due by now has been tried, or is there no more."""
+        return min((wait.until for wait in self._waits.values() if wait.until > now), default=math.inf)

@@ -34,13 +34,14 @@ def run(verbose: bool, hardware: Hardware) -> None:
         raise HostError(f"{run_dir}: no permission to write", "run this as root")
     engine = Engine(run_dir, config.load(NetcfgConfig, "netcfg"), hardware)
     try:
-        asyncio.run(_run(Loop(engine, run_dir, _tell)))
+        asyncio.run(_run(engine, run_dir))
     finally:
         engine.close()
 
 
-async def _run(loop: Loop) -> None:
+async def _run(engine: Engine, run_dir: str) -> None:
     running = asyncio.get_running_loop()
+    loop = Loop(engine, run_dir, _tell)  # within the event loop that it is for: Python 3.9 wants that
     for number in (signal.SIGTERM, signal.SIGINT):
         running.add_signal_handler(number, loop.stop)
     running.add_signal_handler(signal.SIGHUP, loop.reload)

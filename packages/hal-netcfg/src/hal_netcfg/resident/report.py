@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from hal_core import atomic
 from hal_netcfg.engine import Sight
 from hal_netcfg.links.apply import Outcome
+from hal_netcfg.links.wanted import HOST_LINK_GROUP
 
 logger = logging.getLogger(__name__)
+
+# What a problem may be about, besides the groups.
+NETWORK, FIREWALL = "the network", "the firewall"
 
 
 class Report:
@@ -24,9 +28,13 @@ class Report:
         self._notes: frozenset[str] = frozenset()
         self._written = ""
 
-    def seen(self, sight: Sight) -> None:
-        """What the plan itself has to say."""
-        self._resolve("the network")
+    def seen(self, sight: Sight, groups: Collection[str]) -> None:
+        """What the plan itself has to say.
+
+        :param groups: those that there are. Nothing is wrong any more with one that there was.
+        """
+        for what in self._problems.keys() - {NETWORK, FIREWALL, HOST_LINK_GROUP, *groups}:
+            del self._problems[what]
         notes = {*sight.network.notes, *(problem.message for problem in sight.network.problems)}
         for note in sorted(notes - self._notes):
             logger.warning("%s", note)
