@@ -18,6 +18,7 @@ from hal_core import table
 BENCHMARKS = {
     "vmm": "start, crash, status and memory of the product's virtual machine, against plain QEMU and libvirt",
     "imports": "what it costs to import what HAL's programs are made of",
+    "net": "frames through the product's LANs against a plain bridge, mirroring of cables, and setting all of it up",
     "plan": "planning for a server of 512 CPUs, 64 disks and 16 NICs",
 }
 FEWEST_ROUNDS = 9  # for a figure that may be quoted

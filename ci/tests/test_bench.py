@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
 import bench
-from benchmarks.measure import Row, Samples, interleave
+from benchmarks import forwarding, net
+from benchmarks.measure import BenchError, Row, Samples, interleave
+from hal_netcfg.testing import netns
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = {"name", "value", "unit", "goal", "met"}
+NO_NAMESPACES = netns.why_not()
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([ROOT / "ci/bench", *arguments], capture_output=True, text=True, check=False)
 
 
-def test_json_is_a_list_of_rows() -> None:
-    done = run("plan", "--rounds", "1", "--json")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plan",
+        pytest.param(
+            "net", marks=[pytest.mark.component, pytest.mark.skipif(bool(NO_NAMESPACES), reason=NO_NAMESPACES)]
+        ),
+    ],
+)
+def test_json_is_a_list_of_rows(name: str) -> None:
+    done = run(name, "--rounds", "1", "--json")
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
     assert rows
@@ -77,3 +91,20 @@ def test_every_round_begins_with_another_variant() -> None:
     samples = interleave("a title", {name: lambda name=name: variant(name) for name in "abc"}, 3)  # type: ignore[misc]
     assert "".join(order) == "abcbcacab"
     assert samples.median("a", "a ", "s").value == 6.0
+
+
+def test_a_network_that_cannot_be_made_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netns, "why_not", lambda: "network namespaces need root")
+    with pytest.raises(BenchError, match="network namespaces need root"):
+        net.measure(Path(), 1)
+
+
+def test_a_lost_frame_is_no_fast_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forwarding, "PATIENCE", 0.0)
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+    with near, far, open(os.devnull, "wb") as nowhere:
+        assert forwarding.burst(near.fileno(), far.fileno(), b"a frame") > 0
+        for _ in range(forwarding.BURST - 1):
+            near.send(b"a frame")
+        with pytest.raises(BenchError, match="lost"):
+            forwarding.burst(nowhere.fileno(), far.fileno(), b"a frame")

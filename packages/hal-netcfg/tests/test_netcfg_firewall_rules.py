@@ -103,13 +103,14 @@ def test_just_the_declared_ports_are_open_and_only_to_the_product(guard: Guard) 
 
 @given(guards())
 def test_the_link_passes_before_the_rule_for_all_taps(guard: Guard) -> None:
-    for chain in ("prerouting", "input", "output"):
+    for chain in ("foreign", "input", "output"):
         found = [
             rule for rule in added(ruleset(guard), "rule") if rule["family"] == "bridge" and rule["chain"] == chain
         ]
         (accepting,) = (index for index, rule in enumerate(found) if verdict(rule) == "accept")
         assert '"haltapint"' in json.dumps(found[accepting])
         assert all('"haltapint"' in json.dumps(rule) for rule in found[:accepting])
+        assert any('"haltap*"' in json.dumps(rule) for rule in found[accepting:])
 
 
 def test_the_same_guard_gives_the_same_commands() -> None:

@@ -9,8 +9,7 @@ from hal_core.config import numbered, option
 
 MODES = ("bridge", "macvtap", "sriov", "vfio")
 BONDS = ("active-backup", "802.3ad", "balance-xor", "balance-rr", "broadcast", "balance-tlb")
-# 68 is what IPv4 needs at least (RFC 791), 65535 the largest that Linux allows.
-_LOWEST_MTU, _HIGHEST_MTU = 68, 65535
+LOWEST_MTU, HIGHEST_MTU = 68, 65535  # what IPv4 needs at least (RFC 791), and the largest that Linux allows
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class LanConfig:
         '"sriov" and "vfio" are refused, with the reason.',
         choices=MODES,
     )
-    mtu: int = option(0, "MTU of the NICs in bytes. 0: netcfg.mtu.", low=0, high=_HIGHEST_MTU)
+    mtu: int = option(0, "MTU of the NICs in bytes. 0: netcfg.mtu.", low=0, high=HIGHEST_MTU)
     bond: str = option("active-backup", "Mode of the bond, where nics names several.", choices=BONDS)
     lacp_rate: str = option("slow", "How often LACP partners hear of each other (802.3ad).", choices=("slow", "fast"))
     miimon: int = option(
@@ -55,7 +54,7 @@ class NetcfgConfig:
         "MTU of all NICs in bytes, for a product that sends jumbo frames: 9000. What the product itself uses is the "
         "product's business, as on bare metal. 0: as each NIC has it, that is 1500.",
         low=0,
-        high=_HIGHEST_MTU,
+        high=HIGHEST_MTU,
     )
     down_with_product: bool = option(
         False, "Take the NICs down while there is no product, so that the switch sees what a server that is off shows."

@@ -15,11 +15,12 @@ DIRECTORY = "/run/NetworkManager/conf.d"
 _NAME = "90-hal-nics.conf"
 
 
-def write(nics: Iterable[str], directory: str = DIRECTORY) -> bool:
+def write(nics: Iterable[str], directory: str = "") -> bool:
     """Name these NICs; whether that was news. NetworkManager.conf(5), keyfile section, unmanaged-devices.
 
     :raise OSError: no permission.
     """
+    directory = directory or DIRECTORY
     if not os.path.isdir(directory):
         return False
     content = "".join(f"unmanaged-devices+=interface-name:{nic}\n" for nic in sorted(nics))

@@ -11,6 +11,7 @@ Every rule that drops, refuses or opens a port counts, and no other has its comm
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,27 +168,40 @@ def _inet(guard: Guard) -> list[_Chain]:
 
 
 def _bridge(guard: Guard) -> list[_Chain]:
+    """Each frame of a LAN passes here: what it is, by one comparison; then its addresses; its port if they matter."""
     protocol: Json = {"meta": {"key": "protocol"}}  # inside the outermost tag, which the kernel has taken off by now
-    jump: Json = {"jump": {"target": "foreign"}}
-    prerouting = [
-        _counted(WRONG_MAC, _input(HOST_TAP), _match(_payload("ether", "saddr"), PRODUCT_LINK_MAC, "!="), _DROP),
-        _rule(_input(HOST_TAP), _ACCEPT),
-    ]
-    for name, source, target in (("arp", "saddr ip", "daddr ip"), ("ip", "saddr", "daddr")):
-        for field in (source, target):
-            prerouting.append(
-                _rule(_match(protocol, name), _match(_payload(name, field), _prefix(guard.network)), jump)
-            )
-    for tag in ("8021q", "8021ad"):
-        prerouting.append(_rule(_match(protocol, tag), {"jump": {"target": "twice-tagged"}}))
+    # The commonest first.
+    chains = {"ip": "ip", "arp": "arp", "8021q": "twice-tagged", "8021ad": "twice-tagged"}
+    # Where the two addresses begin, in bits from the network header (RFC 791, RFC 826).
+    ip, arp = (12 * 8, 16 * 8), (14 * 8, 24 * 8)
+    network = ipaddress.IPv4Network(guard.network)
+    # Other bridges that the host may have are its own affair: policy accept.
     return [
-        _Chain("prerouting", tuple(prerouting), "prerouting", policy="accept"),
-        _Chain("twice-tagged", tuple(_twice_tagged(guard.network, jump))),
-        _Chain("foreign", (_counted(LINK_ON_TAP, _input(_TAPS), _DROP), _counted(LINK_ON_LAN, _DROP))),
-        # Other bridges that the host may have are its own affair: policy accept.
+        _Chain(
+            "prerouting",
+            tuple(_rule(_match(protocol, name), {"goto": {"target": chain}}) for name, chain in chains.items()),
+            "prerouting",
+            policy="accept",
+        ),
+        _Chain("ip", tuple(_with_address(network, ip))),
+        _Chain("arp", tuple(_with_address(network, arp))),
+        # The second tag is where the network header begins for these. In a chain of their own, like those above:
+        # listing such a rule after a match on the protocol makes nft 1.0.6 abort.
+        _Chain("twice-tagged", (*_with_address(network, ip, 0x0800), *_with_address(network, arp, 0x0806))),
+        _Chain(
+            "foreign",
+            (
+                _rule(_input(HOST_TAP), _ACCEPT),
+                _counted(LINK_ON_TAP, _input(_TAPS), _DROP),
+                _counted(LINK_ON_LAN, _DROP),
+            ),
+        ),
         _Chain(
             "input",
             (
+                _counted(
+                    WRONG_MAC, _input(HOST_TAP), _match(_payload("ether", "saddr"), PRODUCT_LINK_MAC, "!="), _DROP
+                ),
                 _rule(_input(HOST_TAP), _ACCEPT),
                 *(_counted(frame_in_comment(name), _input(name), _DROP) for name in (*guard.lan_ports, _TAPS)),
             ),
@@ -206,20 +220,16 @@ def _bridge(guard: Guard) -> list[_Chain]:
     ]
 
 
-def _twice_tagged(network: str, jump: Json) -> list[Json]:
-    """Rules for frames with a second tag, which is where the network header begins for them.
+def _with_address(network: ipaddress.IPv4Network, places: tuple[int, int], inner_type: int = 0) -> Iterator[Json]:
+    """Rules for packets with an address of the network.
 
-    In a chain of their own: listing them after a match on the protocol makes nft 1.0.6 abort.
+    :param places: where sender's and receiver's begin, in bits. :param inner_type: EtherType behind a second tag.
     """
-    link = ipaddress.IPv4Network(network)
-    tag_bits = 32
-    rules = []
-    # EtherType; where the two addresses begin, in bits (RFC 826, RFC 791).
-    for ether_type, source, target in ((0x0806, 14 * 8, 24 * 8), (0x0800, 12 * 8, 16 * 8)):
-        for address in (source, target):
-            masked = {"&": [_raw(tag_bits + address, 32), int(link.netmask)]}
-            rules.append(_rule(_match(_raw(16, 16), ether_type), _match(masked, int(link.network_address)), jump))
-    return rules
+    tag_bits = 32 if inner_type else 0
+    for place in places:
+        masked = {"&": [_raw(tag_bits + place, 32), int(network.netmask)]}
+        inner = [_match(_raw(16, 16), inner_type)] if inner_type else []
+        yield _rule(*inner, _match(masked, int(network.network_address)), {"goto": {"target": "foreign"}})
 
 
 # --- parts of rules ----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Optional
 
 from hal_core.errors import ConfigError
 from hal_core.machine import Nic
-from hal_netcfg.config import LanConfig, NetcfgConfig
+from hal_netcfg.config import HIGHEST_MTU, LOWEST_MTU, LanConfig, NetcfgConfig
 from hal_netcfg.plan.macs import host_mac
 from hal_netcfg.plan.network import Bond, HostLink, Kept, Lan, Network, Port, Problem, ProductNic
 
@@ -36,9 +36,11 @@ def plan(nics: Sequence[Nic], product: Optional[Sequence[ProductNic]], config: N
     :param nics: the server's, in its own order.
     :param product: the product's, as hal-vmm has planned them; None: it has not yet. Guessing would be worse than
         waiting: a wrong guess connects the product to somebody else's LAN.
-    :raise ConfigError: ``link_network`` is no network of four addresses.
+    :raise ConfigError: ``link_network`` is no network of four addresses, ``mtu`` is too small.
     """
     link = _link(config.link_network)
+    for message in _wrong_mtu("netcfg", config.mtu):
+        raise ConfigError(message)
     if product is None:
         note = "hal-vmm has not planned the product's NICs yet (hal vmm apply): there are no LANs until it has"
         return Network((), link, notes=(note,), planned=False)
@@ -148,6 +150,7 @@ def _wrong(number: int, config: LanConfig) -> Iterator[str]:
     if config.mode == "macvtap" and len(config.nics) > 1:
         many = len(config.nics)
         yield f'{key}.mode = "macvtap": takes one NIC, not {many}; let the product bond them, or use "bridge"'
+    yield from _wrong_mtu(key, config.mtu)
     if config.arp_interval and config.bond in _NO_ARP:
         yield f'{key}.arp_interval = {config.arp_interval}: not with bond = "{config.bond}"; use miimon'
     if config.arp_interval and not config.arp_targets:
@@ -159,6 +162,11 @@ def _wrong(number: int, config: LanConfig) -> Iterator[str]:
             ipaddress.IPv4Address(target)
         except ValueError:
             yield f'{key}.arp_targets = "{target}": no IPv4 address'
+
+
+def _wrong_mtu(key: str, mtu: int) -> Iterator[str]:
+    if 0 < mtu < LOWEST_MTU:
+        yield f"{key}.mtu = {mtu}: allowed is 0, or from {LOWEST_MTU} to {HIGHEST_MTU}"
 
 
 def _lan(product: ProductNic, nics: Sequence[Nic], config: LanConfig, all_lans: NetcfgConfig) -> Lan:

@@ -11,6 +11,7 @@ from hal_core.errors import FileFormatError, HostError
 from hal_netcfg import names
 from hal_netcfg.plan.network import ProductNic
 
+_TAP = re.compile(f"{names.LAN_TAP}([0-9]{{1,4}})")
 _MAC = re.compile("(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 
@@ -29,23 +30,25 @@ def read(run_dir: str) -> Optional[tuple[ProductNic, ...]]:
         with open(file_path, encoding="utf-8") as file:
             nics = json.load(file)["nics"]
         found = [ProductNic(_number(nic["tap"]), _mac(nic["mac"])) for nic in nics if nic["tap"]]
+        if len({nic.number for nic in found}) < len(found):
+            raise ValueError("two NICs with one tap")
     except FileNotFoundError:
         return None
     except OSError as error:
         raise HostError(f"{file_path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileFormatError(f"{file_path}: not a plan of hal-vmm's: {error}", "hal vmm apply") from None
     return tuple(sorted(found, key=lambda nic: nic.number))
 
 
 def _number(tap: str) -> int:
-    digits = tap[len(names.LAN_TAP) :]
-    if not tap.startswith(names.LAN_TAP) or not digits.isdecimal():
-        raise ValueError(f"{tap} is no tap of a LAN")
-    return int(digits)
+    match = _TAP.fullmatch(tap)
+    if not match:
+        raise ValueError(f"{tap!r} is no tap of a LAN")
+    return int(match[1])
 
 
 def _mac(text: str) -> str:
     if not _MAC.fullmatch(text):
-        raise ValueError(f"{text} is no MAC address")
+        raise ValueError(f"{text!r} is no MAC address")
     return text

@@ -56,8 +56,9 @@ def decide(wanted: Mapping[int, bool], shown: Mapping[int, Shown], now: float) -
         if last is None:
             changes[number] = up
         elif last.up != up:
-            if now - last.since >= GAP_SECONDS:
+            due = last.since + GAP_SECONDS
+            if now >= due:
                 changes[number] = up
             else:
-                again = min(again, last.since + GAP_SECONDS)
+                again = min(again, due)
     return Decision(changes, again)

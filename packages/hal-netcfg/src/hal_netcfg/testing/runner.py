@@ -19,7 +19,7 @@ import time
 
 from hal_core import cli, paths
 from hal_core.machine import Nic
-from hal_netcfg import hardware
+from hal_netcfg import hardware, unmanaged
 from hal_netcfg.config import NetcfgConfig
 from hal_netcfg.engine import Engine
 from hal_netcfg.main import PROGRAM
@@ -77,6 +77,7 @@ def timed() -> int:
 
 def main(arguments: list[str]) -> int:
     nics: dict[str, str] = json.loads(arguments[0])
+    unmanaged.DIRECTORY = os.path.join(paths.run_dir(), "NetworkManager")  # not this machine's own
     hardware.read = lambda root="/": fake_nics(nics)
     if arguments[1] == "children":
         return in_children(int(arguments[2]))

@@ -1,0 +1,35 @@
+"""From a host that has just booted to the product's whole network, with more and more NICs; and when nothing differs.
+
+One process each time, from its first look at the host to its last change, without its imports.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from benchmarks.measure import Row, interleave
+from benchmarks.netserver import server
+
+NICS = (1, 4, 16, 64)
+USUAL, MOST = 16, 64
+SECONDS = 0.3  # goal for the usual number
+GROWTH = 4.8  # goal: four times the NICs take about four times as long
+
+
+def rows(rounds: int) -> list[Row]:
+    """:raise AssertionError: it does not succeed."""
+    variants = {f"{nics} NICs" if nics > 1 else "1 NIC": functools.partial(_once, nics) for nics in NICS}
+    samples = interleave("apply", variants, rounds)
+    usual, most = f"{USUAL} NICs", f"{MOST} NICs"
+    made = [
+        samples.median(f"apply: {name}", f"{name} first", "ms", 1e3, SECONDS * 1e3 if name == usual else None)
+        for name in variants
+    ]
+    made.append(samples.ratio(f"apply: {most} / {usual}", f"{most} first", f"{usual} first", GROWTH))
+    made.append(samples.median(f"nothing to apply: {usual}", f"{usual} again", "ms", 1e3))
+    return made
+
+
+def _once(nics: int) -> dict[str, float]:
+    with server(nics) as host:
+        return {figure: float(host.run("seconds")) for figure in ("first", "again")}

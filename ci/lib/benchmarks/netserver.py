@@ -1,0 +1,36 @@
+"""A server with NICs, for ``ci/bench net``: in network namespaces, with the real hal-netcfg."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from hal_netcfg.testing.host import Host
+from hal_netcfg.testing.netns import Namespace
+
+_IN_MEMORY = "/dev/shm"  # noqa: S108 (shm_overview(7)): what is in /run on a server is in a tmpfs here, too
+
+
+def nic(number: int) -> str:
+    """Its name: none that a NIC of the machine has that runs this."""
+    return f"nic{number}"
+
+
+def mac(number: int) -> str:
+    """Its permanent address."""
+    return f"00:1b:21:00:00:{number:02x}"
+
+
+@contextlib.contextmanager
+def server(nics: int) -> Iterator[Host]:
+    """All of its NICs are planned for the product; nothing is done yet."""
+    with tempfile.TemporaryDirectory(prefix="hal-bench-", dir=_IN_MEMORY) as directory, Namespace() as lan:
+        # Of a veth whose other end has the same number, in another namespace, the kernel may tell a second late that
+        # its carrier has changed (net/core/link_watch.c). This takes a number in one of them, and they all differ.
+        lan.ip("link add taken type bridge")
+        host = Host(Path(directory), {nic(number): mac(number) for number in range(nics)}, lan)
+        host.plan_product(dict(enumerate(host.nics.values())))
+        with host.namespace:
+            yield host
