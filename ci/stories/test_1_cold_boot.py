@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from lab.plugin import Figure, on
+from lab.simulator.server import Server
 from lab.site import Site
 from lab.workshop import Workshop
 
 
 @on("one-u", "old-box", "numa")
-def test_cold_boot(off: Site, workshop: Workshop, figure: Figure) -> None:
+def test_cold_boot(off: Site, workshop: Workshop, description: Server, figure: Figure) -> None:
     """HAL boots from its key, enforcing and without a complaint, and the product boots from its own disk."""
     figure("from power-on to the product's command line", workshop.boot(off))
 
@@ -21,3 +22,5 @@ def test_cold_boot(off: Site, workshop: Workshop, figure: Figure) -> None:
     assert off.host.failed_units() == []
     assert off.host.denials() == []
     assert off.host.status()["heartbeats"], "the product's heartbeats do not arrive"
+    for lan, nic in zip(off.lan, description.nics):
+        assert set(lan.seen()) == {nic.mac}, "somebody else than the product has been on the LAN since power-on"

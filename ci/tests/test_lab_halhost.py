@@ -118,6 +118,25 @@ def test_waiting_for_a_service_that_is_another_process_than_before() -> None:
         Host(shell).wait_for_service("hal-vmm", [9], 0.01)
 
 
+def test_waiting_for_a_command_that_succeeds() -> None:
+    class Later(FakeShell):
+        def ask(self, *argv: str, input: str = "", seconds: float = 60.0) -> tuple[int, str, str]:  # noqa: A002
+            self._status = int(len(self.asked) < 2)
+            return super().ask(*argv)
+
+    shell = Later("")
+    Host(shell).wait_until("ip", "link", "show", "hallan0")
+    assert shell.asked == [("ip", "link", "show", "hallan0")] * 3
+    with pytest.raises(LabError, match=r"^in the host, `nft list ruleset` still fails after 0\.01 s$"):
+        Host(FakeShell("", status=1)).wait_until("nft", "list", "ruleset", seconds=0.01)
+
+
+def test_what_the_firewall_has_counted() -> None:
+    shell = FakeShell('{"firewall": [{"what": "ping", "packets": 3, "bytes": 252}]}', status=1)
+    assert Host(shell).firewall() == {"ping": 3}
+    assert shell.asked == [("hal", "netcfg", "status", "--json")]
+
+
 def test_what_cannot_be_asked_is_told_and_not_awaited() -> None:
     with pytest.raises(LabError, match=r"in the host, `systemctl show .* hal-vmm` failed with status 1: no bus"):
         Host(FakeShell("no bus\n", status=1)).wait_for_service("hal-vmm")

@@ -14,6 +14,7 @@ import pytest
 
 from factory import programs
 from hal_vmm.era import ERAS
+from hal_vmm.plan.nicplan import HOST_LINK_MAC
 from lab.errors import LabError
 from lab.images import product
 
@@ -61,6 +62,8 @@ class Guest:
                 *("-chardev", "stdio,id=com1,signal=off", "-device", "isa-serial,chardev=com1"),
                 *("-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=disk,serial=DISK1"),
                 *("-drive", f"if=none,id=disk,format=raw,snapshot=on,file={disk}"),
+                # In front, which HAL never does: the numbers of the others do not depend on it.
+                *("-netdev", "hubport,id=link,hubid=0", "-device", f"virtio-net-pci,netdev=link,mac={HOST_LINK_MAC}"),
                 *("-netdev", "user,id=lan,restrict=on", "-device", "virtio-net-pci,netdev=lan,mac=02:00:00:00:00:07"),
             ],
             stdin=subprocess.PIPE,
@@ -118,7 +121,9 @@ def test_it_boots_says_what_it_sees_reboots_and_powers_off(guest: Guest) -> None
         assert shown["vcpus"] == "2"
         assert shown["boots"] == boots
         assert shown["disk.sda.serial"] == "DISK1"
-        assert (shown["nic.eth0.mac"], shown["nic.eth0.driver"]) == ("02:00:00:00:00:07", "virtio_net")
+        assert (shown["nic.eth0.mac"], shown["nic.eth1.mac"]) == (HOST_LINK_MAC, "02:00:00:00:00:07")
+        assert (shown["nic.eth1.driver"], shown["nic.eth1.carrier"]) == ("virtio_net", "1")
+        assert "inet 169.254.72.2/30 " in guest.ask("ip -4 addr show dev eth0")
         assert (shown["smbios.product_name"], shown["smbios.product_serial"]) == ("Server 9000", "SN42")
         assert "recovery" not in guest.ask("dmesg | grep EXT4-fs"), "the file system was not left clean"
         assert guest.ask("wget -q -O - http://10.77.0.2/era") == "modern\r\n"

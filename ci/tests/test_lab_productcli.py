@@ -71,6 +71,17 @@ def test_questions_and_answers(line: Line) -> None:
     assert not thread.is_alive()
 
 
+def test_waiting_for_a_link(line: Line) -> None:
+    product, server = line
+    loop = "until grep -qx 0 /sys/class/net/eth1/carrier; do sleep 0.2; done"
+    thread = serve(server, {loop: ""})
+    product.wait_for_link(1, False, 10)
+    thread.join(10)
+    with pytest.raises(LabError, match=r"did not come within 0\.01 s"):
+        product.wait_for_link(0, True, 0.01)
+    assert b"until grep -qx 1 /sys/class/net/eth0/carrier;" in server.recv(100)
+
+
 def test_a_boot_is_over_when_the_command_line_is_there(line: Line) -> None:
     product, server = line
     server.sendall(b"PRODUCT ready\r\n\r\nproduct# ")

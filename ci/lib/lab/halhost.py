@@ -52,11 +52,22 @@ class Host:
 
     def status(self) -> dict[str, Any]:
         """``hal vmm status --json``, whether or not the product runs. :raise LabError: HAL cannot tell."""
-        number, said, complained = self.shell.ask("hal", "vmm", "status", "--json")
+        return self._status("vmm")
+
+    def firewall(self) -> dict[str, int]:
+        """How many packets each rule of HAL's that counts has counted, by what ``hal netcfg status`` calls it."""
+        return {rule["what"]: rule["packets"] for rule in self._status("netcfg")["firewall"]}
+
+    def _status(self, package: str) -> dict[str, Any]:
+        number, said, complained = self.shell.ask("hal", package, "status", "--json")
         if not said:
-            raise LabError(f"in the host, `hal vmm status` failed with status {number}: {complained.strip()}")
+            raise LabError(f"in the host, `hal {package} status` failed with status {number}: {complained.strip()}")
         status: dict[str, Any] = json.loads(said)
         return status
+
+    def wait_until(self, *argv: str, seconds: float = 60.0) -> None:
+        """Return when a command succeeds. :raise LabError: it does not."""
+        self._wait(lambda: self.shell.ask(*argv)[0] == 0, seconds, f"in the host, `{' '.join(argv)}` still fails")
 
     def wait_for_state(self, state: str, seconds: float = 60.0) -> None:
         """Return when ``hal vmm status`` says that the product is in this state. :raise LabError: it does not."""

@@ -32,6 +32,14 @@ class Product:
         """What it sees of its machine: ``show hardware``, key → value."""
         return hardware(self.ask("show hardware"))
 
+    def wait_for_link(self, nic: int, up: bool, seconds: float = 60.0) -> None:
+        """Return when its NIC of that number, from 0, has a link, or has none.
+
+        :raise LabError: it does not change
+        """
+        # Nothing tells a shell, so it looks.
+        self.ask(f"until grep -qx {int(up)} /sys/class/net/eth{nic}/carrier; do sleep 0.2; done", seconds)
+
     def uptime(self) -> float:
         """Seconds since its kernel started."""
         return float(self.ask("cat /proc/uptime").split()[0])

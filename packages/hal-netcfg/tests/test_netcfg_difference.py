@@ -1,4 +1,4 @@
-"""From any interfaces to those that ought to be, on a FAKE kernel: once, whole groups, from any interruption, silently."""
+"""From any interfaces to those that ought to be, on a FAKE kernel: in one pass, whole groups, and without a word."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import contextlib
 import copy
 import itertools
 import os
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Optional
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,38 +32,52 @@ def nic(name: str) -> Nic:
     return synthetic.nic(0, name=name, mac=NICS[name])
 
 
-ACTIONS = st.sampled_from([*3 * MADE, *2 * JOINED, *CHANGED])
+# --- any past, and any wish: drawn beforehand, simple ones first, so that an example costs little and shrinks well ----
 
-# --- what the network ought to be -------------------------------------------------------------------------------------
+_DICE = random.Random(72)
 
-LAN_CONFIGS = st.sampled_from(
-    [
-        LanConfig(),
-        LanConfig(mtu=9000),
-        LanConfig(mode="macvtap"),
-        *(LanConfig(nics=(name,), mode=mode) for name in NICS for mode in ("bridge", "macvtap")),
-        *(LanConfig(nics=tuple(NICS)[:count], bond=bond) for count in (2, 3) for bond in BONDS),
-        LanConfig(nics=("eno2", "eno3"), bond="802.3ad", lacp_rate="fast", mtu=1500),
-        LanConfig(nics=("eno3", "eno1"), miimon=0),
-        LanConfig(nics=("eno2", "eno1"), bond="balance-xor", arp_interval=200, arp_targets=("192.0.2.1",)),
-    ]
-)
-CONFIGS = st.builds(
-    NetcfgConfig,
-    mtu=st.sampled_from((0, 0, 4000)),
-    down_with_product=st.booleans(),
-    lan=st.dictionaries(st.sampled_from(LANS), LAN_CONFIGS, max_size=2),
-)
-PRODUCTS = st.sampled_from(
-    [
-        None,
-        *(
-            tuple(map(ProductNic, LANS, macs))
-            for count in range(4)
-            for macs in itertools.permutations(NICS.values(), count)
-        ),
-    ]
-)
+
+def _some(kinds: Sequence[Sequence[Action]], most: int) -> tuple[Action, ...]:
+    return tuple(_DICE.choice(_DICE.choice(kinds)) for _ in range(_DICE.randint(0, most)))
+
+
+PASTS = st.sampled_from(sorted((_some((MADE, MADE, JOINED, CHANGED), 10) for _ in range(500)), key=len))
+
+_LANS = [
+    LanConfig(),
+    LanConfig(mtu=9000),
+    LanConfig(mode="macvtap"),
+    *(LanConfig(nics=(name,), mode=mode) for name in NICS for mode in ("bridge", "macvtap")),
+    *(LanConfig(nics=tuple(NICS)[:count], bond=bond) for count in (2, 3) for bond in BONDS),
+    LanConfig(nics=("eno2", "eno3"), bond="802.3ad", lacp_rate="fast", mtu=1500),
+    LanConfig(nics=("eno3", "eno1"), miimon=0),
+    LanConfig(nics=("eno2", "eno1"), bond="balance-xor", arp_interval=200, arp_targets=("192.0.2.1",)),
+]
+
+
+def _config() -> NetcfgConfig:
+    configured = {number: _DICE.choice(_LANS) for number in _DICE.sample(LANS, _DICE.randint(0, 2))}
+    return NetcfgConfig(_DICE.choice((0, 0, 4000)), _DICE.random() < 0.3, lan=configured)
+
+
+_PRODUCTS: list[Optional[tuple[ProductNic, ...]]] = [
+    None,
+    *(
+        tuple(map(ProductNic, LANS, macs))
+        for count in range(3)
+        for macs in itertools.permutations(NICS.values(), count)
+    ),
+    *3 * [tuple(map(ProductNic, LANS, macs)) for macs in itertools.permutations(NICS.values())],
+]
+
+
+def _network() -> Network:
+    """Of all NICs or all but one."""
+    present = sorted(_DICE.sample(list(NICS), _DICE.choice((2, 3, 3))))
+    return lans.plan([nic(name) for name in present], _DICE.choice(_PRODUCTS), _config())
+
+
+NETWORKS = st.sampled_from(sorted((_network() for _ in range(600)), key=lambda network: len(str(network))))
 
 
 @dataclass
@@ -103,18 +117,19 @@ def put(kernel: FakeKernel, actions: Sequence[Action]) -> None:
 @st.composite
 def hosts(draw: st.DrawFn, attached: bool = False) -> Host:
     """Any interfaces at all: an earlier network of HAL's, what has happened to it since, and what people have made."""
-    present = draw(st.lists(st.sampled_from(list(NICS)), unique=True, min_size=2).map(sorted))
-    kernel = FakeKernel((hardware(name) for name in (*present, KEPT)), flags_first=draw(st.booleans()))
-    nics = [nic(name) for name in present]
-    put(kernel, draw(st.lists(ACTIONS, max_size=6)))
+    kernel = FakeKernel(map(hardware, (*NICS, KEPT)), flags_first=draw(st.booleans()))
+    put(kernel, draw(PASTS))
     if draw(st.booleans()):
-        Host(kernel, lans.plan(nics, draw(PRODUCTS), draw(CONFIGS))).apply()
-        put(kernel, draw(st.lists(ACTIONS, max_size=6)))
+        Host(kernel, draw(NETWORKS)).apply()
+        put(kernel, draw(PASTS))
     if attached:
-        kernel.attached |= draw(st.sets(st.sampled_from(("haltap0", "haltap1", "haltapint")), min_size=1))
+        kernel.attached |= draw(st.sampled_from([{"haltap0"}, {"haltapint"}, {"haltap0", "haltap1"}]))
+    gone = draw(st.sampled_from((None, *NICS)))
+    if gone:
+        kernel.unplug(gone)
     kernel.log.clear()
     kernel.went_up.clear()
-    return Host(kernel, lans.plan(nics, draw(PRODUCTS), draw(CONFIGS)))
+    return Host(kernel, draw(NETWORKS))
 
 
 # --- what is looked for -----------------------------------------------------------------------------------------------

@@ -96,6 +96,6 @@ def test_a_nic_that_somebody_else_has_stays_up(kernel: Kernel) -> None:
     kernel.perform(Change("eno2", up=True))
     kernel.perform(Create("mine", "macvtap", "eno2", {"mode": "passthru"}))
     kernel.perform(Create("hallan1", "bridge"))
-    with pytest.raises(HostError, match="eno2: .*: another program or bridge has it"):
+    with pytest.raises(HostError, match=r"eno2: .*: another program or bridge has it"):
         kernel.perform(Change("eno2", mac="02:1b:21:00:00:02", master="hallan1"))
     assert kernel.links()["eno2"].up

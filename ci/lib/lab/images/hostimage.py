@@ -1,7 +1,7 @@
 """The HAL host on its key: the distribution's packages and our RPMs in a root directory, labelled, on a bootable disk.
 
 Installed with dnf, so that scriptlets, users, presets and SELinux modules are the real ones. What the lab adds is in
-host_files/: a way in, a console for the journal, and a stand-in for hal-netcfg. One image boots by UEFI and by BIOS.
+host_files/: a way in, a console for the journal, a story's configuration. One image boots by UEFI and by BIOS.
 """
 
 from __future__ import annotations

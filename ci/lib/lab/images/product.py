@@ -3,8 +3,8 @@
 The distribution's kernel, busybox (its init is much like System V's), the files below product_files/, and what a real
 product gets from us: hal-guest. A BIOS boots it, HAL's virtual machine's for one; from a GPT so does UEFI, without HAL.
 
-Its network is 10.77.N.2/24 on its NIC number N; ``/etc/product`` is served by HTTP. ``PRODUCT ready`` and the prompt
-``product# `` come on COM1 and on the screen.
+Its network is 10.77.N.2/24 on its NIC number N, and hal-link's on the one that leads to the host; ``/etc/product`` is
+served by HTTP. ``PRODUCT ready`` and the prompt ``product# `` come on COM1 and on the screen.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ GUEST_FILES = {
     "usr/sbin/hal-heartbeat": _GUEST / "sbin" / "hal-heartbeat",
     "etc/rc.d/init.d/hal-heartbeat": _GUEST / "init" / "hal-heartbeat",
     "etc/sysconfig/hal-heartbeat": _GUEST / "etc" / "hal-heartbeat",
+    "usr/sbin/hal-link": _GUEST / "sbin" / "hal-link",
+    "etc/rc.d/init.d/hal-link": _GUEST / "init" / "hal-link",
 }
 _DIRECTORIES = ("boot/grub", "dev", "proc", "root", "run", "sys", "tmp", "var/log")
 # A panic is for HAL to see: the kernel must not restart by itself.

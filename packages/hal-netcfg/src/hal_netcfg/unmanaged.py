@@ -12,7 +12,7 @@ from hal_core import atomic
 
 # systemd-tmpfiles makes the directory at every boot, whether or not there is a NetworkManager.
 DIRECTORY = "/run/NetworkManager/conf.d"
-_NAME = "90-hal-nics.conf"
+NAME = "90-hal-nics.conf"
 
 
 def write(nics: Iterable[str], directory: str = "") -> bool:
@@ -23,9 +23,10 @@ def write(nics: Iterable[str], directory: str = "") -> bool:
     directory = directory or DIRECTORY
     if not os.path.isdir(directory):
         return False
-    content = "".join(f"unmanaged-devices+=interface-name:{nic}\n" for nic in sorted(nics))
-    content = f"# Written by hal-netcfg: these NICs are the product's.\n[keyfile]\n{content}"
-    path = os.path.join(directory, _NAME)
+    # One line: of several with the same key in one file, the last one counts (GKeyFile).
+    devices = ";".join(f"interface-name:{nic}" for nic in sorted(nics))
+    content = f"# Written by hal-netcfg: these NICs are the product's.\n[keyfile]\nunmanaged-devices+={devices}\n"
+    path = os.path.join(directory, NAME)
     try:
         with open(path, encoding="utf-8") as file:
             if file.read() == content:

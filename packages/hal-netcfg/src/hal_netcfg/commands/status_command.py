@@ -51,8 +51,15 @@ def main(argv: list[str]) -> int:
 
 
 def collect(path: str) -> dict[str, Any]:
-    """:raise HostError: there is no status file, or it cannot be used."""
+    """:raise HostError, FileFormatError: there is no status file, or it cannot be used."""
     known = statusfile.read(path)
+    try:
+        return _collect(known)
+    except KeyError as error:
+        raise statusfile.damaged(path, f"no {error} in it: another version has written it") from None
+
+
+def _collect(known: dict[str, Any]) -> dict[str, Any]:
     network = known["network"]
     counts, hidden = _counts()
     return {

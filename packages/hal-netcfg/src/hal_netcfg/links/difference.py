@@ -63,9 +63,12 @@ def _release(port: Link, after: dict[str, Link]) -> Iterator[Step]:
     step, released = _change(out, port), _changed(port, out)
     if _is_bond(port.master, after):
         # It comes out with the address and MTU that it came with, whatever the request says, and a bond without ports
-        # loses its own (drivers/net/bonding/bond_main.c, __bond_release_one).
-        step = Step(out, (Change(port.master, mac=after[port.master].mac), *_back_into_bond(port)))
+        # loses its own address (drivers/net/bonding/bond_main.c, __bond_release_one).
+        bond = after[port.master]
+        step = Step(out, (Change(bond.name, mac=bond.mac), *_back_into_bond(port)))
         released = replace(released, mac="", mtu=0)
+        if not any(link.master == bond.name for link in after.values() if link.name != port.name):
+            after[bond.name] = replace(bond, mac="")
     yield step
     if port.permanent and released.mac != port.permanent:
         own = Change(port.name, mac=port.permanent)

@@ -175,7 +175,8 @@ def _lan(product: ProductNic, nics: Sequence[Nic], config: LanConfig, all_lans: 
         # Named as a bond, it stays one when all of its NICs but one have gone.
         arp = config.arp_interval
         bond = Bond(config.bond, config.lacp_rate, 0 if arp else config.miimon, arp, config.arp_targets if arp else ())
-    ports = tuple(Port(nic.name, nic.mac, host_mac(nic.mac)) for nic in nics)
+    # A bond's ports all wear the same address.
+    ports = tuple(Port(nic.name, nic.mac, host_mac(nics[0].mac if bond else nic.mac)) for nic in nics)
     return Lan(product.number, product.mac, config.mode, ports, bond, config.mtu or all_lans.mtu)
 
 

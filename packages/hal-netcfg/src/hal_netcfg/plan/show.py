@@ -14,7 +14,7 @@ def render(network: Network) -> str:
             lan.number,
             " + ".join(port.name for port in lan.ports),
             lan.mac,
-            " ".join(port.host_mac for port in lan.ports) if lan.mode == "bridge" else "the product's",
+            _worn(lan),
             _way(lan),
             lan.mtu or " ",
         )
@@ -35,6 +35,12 @@ def render(network: Network) -> str:
         if lines:
             parts.append(f"{title}:\n" + "\n".join(f"  {line}" for line in lines))
     return "\n\n".join(parts) + "\n"
+
+
+def _worn(lan: Lan) -> str:
+    if not lan.ports:
+        return ""
+    return "the product's" if lan.mode == "macvtap" else lan.ports[0].host_mac
 
 
 def _way(lan: Lan) -> str:

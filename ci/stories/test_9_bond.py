@@ -1,0 +1,47 @@
+"""Two NICs of the server as one of the product's: bonding is the host's, and the product keeps its virtual hardware."""
+
+from __future__ import annotations
+
+from lab.plugin import on
+from lab.simulator.server import Server
+from lab.site import Site
+
+_BONDS = (
+    'bond = "802.3ad"\nlacp_rate = "fast"\n',
+    'bond = "balance-xor"\narp_interval = 200\narp_targets = ["10.77.0.1", "10.77.1.1"]\n',
+    'bond = "active-backup"\n',
+)
+
+
+@on("one-u")
+def test_bond(running: Site, description: Server) -> None:
+    """LAN 0 becomes a bond of both NICs, of three kinds: its product's NIC keeps its link when one cable is pulled."""
+    host, product, mac = running.host, running.product, description.nics[0].mac
+    names = ", ".join(f'"{nic.mac}"' for nic in description.nics)
+    for bond in _BONDS:
+        host.configure(f"[netcfg.lan.0]\nnics = [{names}]\n{bond}")
+        host.run("systemctl", "restart", "hal-netcfg", seconds=120)
+        assert host.run("hal", "netcfg", "apply").strip() == "nothing to change"
+        assert host.run("cat", "/sys/class/net/halbond0/bonding/mode").split()[0] == bond.split('"')[1]
+
+    product.wait_for_link(1, False)
+    product.wait_for_link(0, True)
+    assert running.lan[0].ping("10.77.0.2", seconds=60)
+    mark = running.lan[1].mark()
+    running.server.pull_cable(0)
+    # Its frames leave by the other NIC now, still with the address of the first.
+    product.ask("ping -c 5 -W 5 10.77.0.1 || true", seconds=60)
+    running.lan[1].wait_for(lambda frame: frame.source == mac, 60, mark)
+    running.server.pull_cable(1)
+    product.wait_for_link(0, False)
+    running.server.plug_cable(0)
+    product.wait_for_link(0, True)
+    assert running.lan[0].ping("10.77.0.2", seconds=60)
+
+    host.configure("")
+    host.run("systemctl", "restart", "hal-netcfg", seconds=120)
+    running.server.plug_cable(1)
+    product.wait_for_link(1, True)
+    assert running.lan[1].ping("10.77.1.2", seconds=60)
+    assert host.failed_units() == []
+    assert host.denials() == []

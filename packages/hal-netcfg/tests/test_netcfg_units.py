@@ -1,0 +1,183 @@
+"""What hal-netcfg gives to systemd, to the kernel, and to those who would have the NICs themselves."""
+
+from __future__ import annotations
+
+import configparser
+import fnmatch
+import os
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree
+from pathlib import Path
+
+import pytest
+
+from hal_netcfg import names, unmanaged
+from hal_netcfg.resident.loop import LONGEST_REST_SECONDS
+from hal_netcfg.resident.patience import LONGEST_SECONDS
+
+PACKAGE = Path(__file__).resolve().parents[1]
+UNIT = PACKAGE / "systemd/hal-netcfg.service"
+MOST_EXPOSED = 3.5
+
+OURS = [f"{kind}{number}" for kind in (names.LAN_BRIDGE, names.LAN_TAP, names.BOND) for number in (0, 127)]
+OURS += [names.HOST_LINK, names.HOST_TAP]
+NOT_OURS = ["eno1", "lo", "halifax0", "hal0", "br0"]
+
+needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+
+
+def lines(path: Path) -> list[str]:
+    """Without comments."""
+    return [line for line in path.read_text().splitlines() if line and line[0] != "#"]
+
+
+def settings() -> list[tuple[str, str]]:
+    return [(key, value) for key, _, value in (line.partition("=") for line in lines(UNIT)) if value]
+
+
+def setting(key: str) -> str:
+    """Its one value; values of a list that is given in parts are joined."""
+    return " ".join(value for name, value in settings() if name == key)
+
+
+# --- what must not be lost when somebody edits the unit ---------------------------------------------------------------
+
+
+def test_it_comes_after_the_plan_and_before_the_product_and_whoever_would_have_the_nics() -> None:
+    assert "hal-qemu-plan.service" in setting("After").split()
+    before = setting("Before").split()
+    assert {"hal-qemu.service", "network-pre.target", "NetworkManager.service", "systemd-networkd.service"} <= {*before}
+    assert {"hal-qemu-plan.service", "network-pre.target"} <= set(setting("Wants").split())
+
+
+def test_nothing_depends_on_it_but_by_order() -> None:
+    """The private link and the firewall do without a plan, and the product without its resident."""
+    for key in ("BindsTo", "Requires", "Requisite", "PartOf", "Upholds", "PropagatesStopTo", "Conflicts"):
+        assert setting(key) == "", key
+
+
+def test_the_network_outlives_its_resident() -> None:
+    assert not [key for key, _ in settings() if key.startswith("ExecStop")]
+    assert setting("Restart") == "always"
+    assert setting("StartLimitIntervalSec") == "0"
+
+
+def test_the_watchdog_is_longer_than_any_rest() -> None:
+    assert setting("Type") == "notify"
+    assert {"2min": 120}[setting("WatchdogSec")] > 2 * max(LONGEST_REST_SECONDS, LONGEST_SECONDS)
+
+
+def test_the_code_and_the_unit_name_each_other() -> None:
+    command, verb = setting("ExecStart").split()
+    assert (command, verb) == ("/usr/bin/hal-netcfg", "run")
+    assert os.access(PACKAGE / "bin/hal-netcfg", os.X_OK)
+    assert setting("ExecReload").split()[1:] == ["-HUP", "$MAINPID"]
+
+
+def test_every_page_that_the_unit_points_to_exists() -> None:
+    pages = re.findall(r"man:([\w.-]+)\((\d)\)", setting("Documentation"))
+    assert pages == [("hal-netcfg", "1")]
+    assert (PACKAGE / "man/hal-netcfg.1").exists()
+
+
+def test_its_sandbox_has_what_it_needs_and_not_more() -> None:
+    assert setting("CapabilityBoundingSet") == "CAP_NET_ADMIN"
+    assert setting("ProtectSystem") == "strict"
+    assert setting("ReadWritePaths").split() == ["/run/hal", f"-{unmanaged.DIRECTORY}"]
+    assert setting("RestrictAddressFamilies").split() == ["AF_NETLINK", "AF_UNIX", "AF_INET"]
+    assert (setting("DevicePolicy"), setting("DeviceAllow")) == ("closed", "/dev/net/tun rw")
+    for key in ("NoNewPrivileges", "ProtectHome", "PrivateTmp", "ProtectKernelModules", "MemoryDenyWriteExecute"):
+        assert setting(key) == "yes", key
+    # disable_ipv6 and br_netfilter are in /proc/sys/net, and a network of its own would be the wrong one.
+    for key in ("ProtectKernelTunables", "PrivateNetwork", "PrivateUsers", "PrivateDevices"):
+        assert setting(key) == "", key
+
+
+def test_what_it_may_not_load_itself_is_loaded_before_it() -> None:
+    assert "systemd-modules-load.service" in setting("After").split()
+    modules = lines(PACKAGE / "systemd/modules-load.d/hal-netcfg.conf")
+    assert {"bonding", "bridge", "macvtap", "tun", "nf_tables"} <= {*modules}
+    assert modules == sorted(modules)
+
+
+def test_the_directories_that_it_writes_to_are_made_at_boot() -> None:
+    made = [line.split()[:3] for line in lines(PACKAGE / "tmpfiles/hal-netcfg.conf")]
+    assert made == [["d", "/run/hal/netcfg", "0755"], ["d", unmanaged.DIRECTORY, "0755"]]
+
+
+def test_the_kernel_settings_are_well_formed() -> None:
+    for line in lines(PACKAGE / "sysctl/90-hal-netcfg.conf"):
+        match = re.fullmatch(r"(net\.[a-z0-9_.]+) = (\d+)", line)
+        assert match, line
+        assert Path("/proc/sys", match[1].replace(".", "/")).exists(), line
+
+
+# --- others keep off --------------------------------------------------------------------------------------------------
+
+
+def patterns(path: Path, section: str, key: str) -> list[str]:
+    parser = configparser.ConfigParser(delimiters="=", strict=True)
+    parser.read(path)
+    words = re.split(r"[; ]", parser[section][key])
+    return [word.partition("interface-name:")[2] or word for word in words if word]
+
+
+@pytest.mark.parametrize(
+    ("file", "section", "key"),
+    [
+        ("networkmanager/90-hal.conf", "keyfile", "unmanaged-devices+"),
+        ("networkd/05-hal.network", "Match", "Name"),
+    ],
+)
+def test_hals_interfaces_are_nobody_elses(file: str, section: str, key: str) -> None:
+    given = patterns(PACKAGE / file, section, key)
+    assert [name for name in OURS if not any(fnmatch.fnmatchcase(name, pattern) for pattern in given)] == []
+    assert [name for name in NOT_OURS if any(fnmatch.fnmatchcase(name, pattern) for pattern in given)] == []
+
+
+def test_networkd_leaves_them_alone() -> None:
+    parser = configparser.ConfigParser(delimiters="=", strict=True)
+    parser.read(PACKAGE / "networkd/05-hal.network")
+    assert parser["Link"]["Unmanaged"] == "yes"
+
+
+def test_firewalld_leaves_the_private_link_to_hals_own_firewall() -> None:
+    zone = xml.etree.ElementTree.parse(PACKAGE / "firewalld/hal.xml").getroot()
+    assert zone.tag == "zone"
+    assert zone.get("target") == "ACCEPT"
+    assert [one.get("name") for one in zone.iter("interface")] == [names.HOST_LINK]
+
+
+# --- systemd's own tools ----------------------------------------------------------------------------------------------
+
+
+def analyze(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Of a copy that names a program which is installed."""
+    copy = directory / UNIT.name
+    copy.write_text(UNIT.read_text().replace("/usr/bin/hal-netcfg", "/usr/bin/true"))
+    return subprocess.run(
+        ["systemd-analyze", *arguments, str(copy)],
+        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{directory}:"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.component
+@needs_systemd
+def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
+    done = analyze(tmp_path, "verify", "--man=no")
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.component
+@needs_systemd
+def test_the_sandbox_is_tight(tmp_path: Path) -> None:
+    done = analyze(tmp_path, "security", "--offline=true")
+    found = re.search(r"Overall exposure level for .*: ([0-9.]+) ", done.stdout)
+    assert found, done.stdout + done.stderr
+    assert float(found[1]) <= MOST_EXPOSED, done.stdout
