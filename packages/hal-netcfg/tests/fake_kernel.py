@@ -207,7 +207,10 @@ class FakeKernel:
         self._follow_ports(master.name)
 
     def _join_bond(self, link: Link, bond: Link, change: Change) -> None:
-        """bond_enslave, drivers/net/bonding/bond_main.c: the port wears the bond's address, and is switched on."""
+        """bond_enslave, drivers/net/bonding/bond_main.c: the port wears the bond's address, and is switched on.
+
+        It does not speak IPv6 as long as it is one, whatever disable_ipv6 says (net/ipv6/addrconf.c, addrconf_notify).
+        """
         if link.up:
             raise HostError(f"{change}: Operation not permitted")
         if bond.mtu > (link.max_mtu or HIGHEST_MTU):
@@ -216,8 +219,7 @@ class FakeKernel:
             self._set(bond.name, mac=link.mac)
             self._follow_ports(bond.master)
         self._born[link.name] = link.mac, link.mtu
-        self._set(link.name, mac=self._links[bond.name].mac, mtu=bond.mtu)
-        self._change_up(self._links[link.name], True)
+        self._set(link.name, mac=self._links[bond.name].mac, mtu=bond.mtu, up=True)
 
     def _release(self, port: Link) -> None:
         """Out of a bridge it goes as it is, out of a bond as it came: __bond_release_one."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
-import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -169,11 +168,13 @@ def to_be_done(host: Host) -> list[str]:
 
 
 def comparable(links: Mapping[str, Link]) -> dict[str, Link]:
-    """Without what never comes back: the kernel's numbers, and IPv6's addresses, which go with IPv6."""
-    return {
-        name: replace(link, index=0, addresses=tuple(address for address in link.addresses if ":" not in address))
-        for name, link in links.items()
-    }
+    """Without what never comes back: the kernel's numbers, IPv6's addresses, which go with IPv6, and a bond's business."""
+    found = {}
+    for name, link in links.items():
+        mine = replace(link, index=0, addresses=tuple(address for address in link.addresses if ":" not in address))
+        bonded = link.master in links and links[link.master].kind == "bond"
+        found[name] = replace(mine, mac="", mtu=0) if bonded else mine
+    return found
 
 
 def around(names: set[str], *states: Mapping[str, Link]) -> set[str]:
@@ -206,7 +207,7 @@ class Killed(Exception):
     """The process is: nothing is taken back."""
 
 
-MANY = settings(deadline=None, max_examples=int(os.environ.get("N", "60")))
+MANY = settings(deadline=None, max_examples=60, derandomize=True)
 
 
 @MANY
