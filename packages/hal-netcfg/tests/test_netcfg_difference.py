@@ -168,7 +168,7 @@ def to_be_done(host: Host) -> list[str]:
 
 
 def comparable(links: Mapping[str, Link]) -> dict[str, Link]:
-    """Without what never comes back: the kernel's numbers, IPv6's addresses, which go with IPv6, and a bond's business."""
+    """Without what never comes back: numbers, IPv6's addresses, which go with IPv6, and what is a bond's business."""
     found = {}
     for name, link in links.items():
         mine = replace(link, index=0, addresses=tuple(address for address in link.addresses if ":" not in address))
