@@ -11,7 +11,7 @@ from lab.site import Site
 
 # Both ends of the private link.
 HOST, PRODUCT = "169.254.72.1", "169.254.72.2"
-TIMES = 5
+TIMES = 3
 
 PORT = 2514
 _DECLARED = f"""\
@@ -106,7 +106,7 @@ def test_network_repaired(running: Site) -> None:
 
 
 def test_netcfg_killed(running: Site) -> None:
-    """hal-netcfg is killed five times, at random moments of its life: it costs the product nothing."""
+    """hal-netcfg is killed three times, at random moments of its life: it costs the product nothing."""
     moments = random.Random(running.server.server.name)
     uptime = running.product.uptime()
     changes = running.product.ask("cat /sys/class/net/eth*/carrier_changes")

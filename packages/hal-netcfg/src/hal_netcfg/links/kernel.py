@@ -13,12 +13,10 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from hal_core.errors import HostError
 from hal_netcfg.links.action import Action, Address, Change, Create, Delete, Ipv6
 from hal_netcfg.links.link import Link
+from hal_netcfg.links.netlink import IPRoute, NetlinkError
 
 # include/uapi/linux/if.h
 _IFF_UP, _IFF_NOARP, _IFF_ALLMULTI, _IFF_LOWER_UP = 0x1, 0x80, 0x200, 0x10000
