@@ -249,38 +249,48 @@ def check_interruption(host: Host, number: int, half: bool) -> None:
 ALL_THREE = tuple(map(ProductNic, LANS, NICS.values()))
 
 
-def planned(lan: Mapping[int, LanConfig], product: Sequence[ProductNic] = ALL_THREE, **options: Any) -> Network:
-    return lans.plan([nic(name) for name in NICS], product, NetcfgConfig(lan=lan, **options))
+def planned(
+    lan: Mapping[int, LanConfig],
+    product: Sequence[ProductNic] = ALL_THREE,
+    here: Sequence[str] = tuple(NICS),
+    **options: Any,
+) -> Network:
+    return lans.plan([nic(name) for name in here], product, NetcfgConfig(lan=lan, **options))
 
 
-BOND, LACP = LanConfig(nics=("eno1", "eno2")), LanConfig(nics=("eno2", "eno1"), bond="802.3ad")
+BOND, LACP = LanConfig(nics=("eno1", "eno2")), LanConfig(nics=("eno2", "eno1"), bond="802.3ad", mtu=9000)
 MACVTAP = LanConfig(mode="macvtap")
 DEFAULT = planned({})
 
-# Before, what happens then, and after.
-STORIES: dict[str, tuple[Optional[Network], Sequence[Action], Network]] = {
-    "the first time": (None, [Change("eno1", up=True), Address("eno1", "10.0.0.5/24", True)], DEFAULT),
-    "into a bond": (DEFAULT, [], planned({0: BOND})),
-    "another bond": (planned({0: BOND}), [Change("eno2", up=False)], planned({1: LACP}, down_with_product=True)),
-    "out of a bond": (planned({2: LACP}), [], DEFAULT),
-    "NICs of a bond for the host": (planned({0: BOND}), [], planned({}, ALL_THREE[2:])),
-    "a macvtap": (DEFAULT, [Address("haltap0", "10.0.0.6/24", True)], planned({0: MACVTAP})),
+# What was before, one after the other; what happens then; and what ought to be now.
+STORIES: dict[str, tuple[Sequence[Network], Sequence[Action], Network]] = {
+    "the first time": ([], [Change("eno1", up=True), Address("eno1", "10.0.0.5/24", True)], DEFAULT),
+    "into a bond": ([DEFAULT], [], planned({0: BOND})),
+    "another bond": ([planned({0: BOND})], [Change("eno2", up=False)], planned({0: LACP}, down_with_product=True)),
+    "the other NIC of a bond": ([planned({0: BOND})], [Change("eno1", master="")], planned({0: BOND}, here=["eno1"])),
+    "out of a bond": ([planned({2: LACP})], [], DEFAULT),
+    "NICs for the host": ([DEFAULT, planned({0: BOND})], [], planned({}, ())),
+    "a macvtap": ([DEFAULT], [Address("haltap0", "10.0.0.6/24", True)], planned({0: MACVTAP})),
     "two macvtaps swapped": (
-        planned({0: MACVTAP, 1: MACVTAP}),
+        [planned({0: MACVTAP, 1: MACVTAP})],
         [],
         planned({0: LanConfig(("eno2",), "macvtap"), 1: LanConfig(("eno1",), "macvtap")}),
     ),
-    "no macvtap": (planned({0: MACVTAP, 2: MACVTAP}), [Address("haltap2", "10.0.0.5/24", True)], DEFAULT),
-    "settings": (DEFAULT, [Change("hallan1", kind="bridge", settings={"stp_state": 1, "forward_delay": 9})], DEFAULT),
-    "NICs in each other's places": (DEFAULT, [], planned({0: LanConfig(("eno2",)), 1: LanConfig(("eno1",))})),
+    "no macvtap": (
+        [planned({0: MACVTAP, 2: MACVTAP})],
+        [Address("haltap2", "10.0.0.5/24", True)],
+        DEFAULT,
+    ),
+    "settings": ([DEFAULT], [Change("hallan1", kind="bridge", settings={"stp_state": 1, "forward_delay": 9})], DEFAULT),
+    "NICs in each other's places": ([DEFAULT], [], planned({0: LanConfig(("eno2",)), 1: LanConfig(("eno1",))})),
 }
 
 
 def told(story: str, attached: Sequence[str] = ()) -> Host:
     before, then, after = STORIES[story]
     kernel = FakeKernel(map(hardware, (*NICS, KEPT)))
-    if before:
-        check_one_pass(Host(kernel, before))
+    for network in before:
+        check_one_pass(Host(kernel, network))
     for action in then:
         kernel.perform(action)
     kernel.attached |= {*attached}
@@ -317,16 +327,22 @@ def test_the_steps_of_a_lan_in_words() -> None:
 
 
 def test_what_goes_back_to_the_host_wears_its_own_address_and_is_down() -> None:
-    host = told("NICs of a bond for the host")
+    """Two NICs of a bond, and one of a bridge."""
+    host = told("NICs for the host")
     host.apply()
     links = host.kernel.look()
-    for name in ("eno1", "eno2"):
-        assert (links[name].mac, links[name].master, links[name].up, links[name].noarp) == (
-            NICS[name],
-            "",
-            False,
-            False,
-        )
+    for name, mac in NICS.items():
+        link = links[name]
+        assert (link.mac, link.master, link.up, link.noarp) == (mac, "", False, False)
+
+
+def test_a_tap_that_is_left_over_stays_while_a_product_has_it() -> None:
+    host = told("NICs for the host", ["haltap2"])
+    assert [outcome for outcome in host.apply() if outcome.problem] == []
+    assert [name for name in host.kernel.look() if wanted.lan_number(name) >= 0] == ["haltap2"]
+    host.kernel.attached.clear()
+    check_one_pass(host)
+    assert host.kernel.look().keys() == {*NICS, KEPT, "halint", "haltapint"}
 
 
 @pytest.mark.parametrize(("story", "number", "open_tap"), [("a macvtap", 0, "haltap0"), ("no macvtap", 2, "haltap1")])
