@@ -53,19 +53,21 @@ class FakeKernel:
             self.plug_in(nic)
 
     def __repr__(self) -> str:
-        return "\n".join(map(str, self.look().values()))
+        return "\n".join(map(str, self.links().values()))
 
-    def look(self) -> dict[str, Link]:
+    def links(self) -> dict[str, Link]:
         """As :meth:`hal_netcfg.links.kernel.Kernel.links`. Every cable is plugged in."""
-        return {
-            name: replace(
-                link,
-                carrier=link.up and (link.kind != "tun" or name in self.attached),
-                addresses=tuple(sorted(link.addresses)),
-                settings=_listed(link),
-            )
-            for name, link in self._links.items()
-        }
+        return {name: _as_listed(link, name in self.attached) for name, link in self._links.items()}
+
+    def close(self) -> None:
+        """There is no socket."""
+
+    def copy(self) -> FakeKernel:
+        """Another one in the same state, but for what it has logged."""
+        other = FakeKernel(flags_first=self._flags_first)
+        other._links, other._born, other._told = dict(self._links), dict(self._born), set(self._told)
+        other._made, other.attached = self._made, set(self.attached)
+        return other
 
     def plug_in(self, nic: Link) -> None:
         self._made += 1
@@ -280,6 +282,14 @@ class FakeKernel:
     def _random_mac(self) -> str:
         self._made += 1
         return f"1a:00:00:00:{self._made >> 8:02x}:{self._made & 255:02x}"
+
+
+def _as_listed(link: Link, attached: bool) -> Link:
+    settings = _listed(link)
+    if not link.up and not link.addresses and settings == link.settings:
+        return link  # this is asked often
+    carrier = link.up and (link.kind != "tun" or attached)
+    return replace(link, carrier=carrier, addresses=tuple(sorted(link.addresses)), settings=settings)
 
 
 def _listed(link: Link) -> Mapping[str, object]:

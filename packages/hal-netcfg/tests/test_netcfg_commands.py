@@ -52,12 +52,13 @@ def configure(directory: Path, text: str) -> None:
     (directory / "etc/hal.toml").write_text(text)
 
 
-@pytest.fixture
-def recorded(tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> str:
     usb = synthetic.nic(9, name="enx0", bus="usb", bus_path="1-1:1.0")
     nics = (*(synthetic.nic(index) for index in range(3)), usb)
-    sysfs.write_tree(str(tmp_path / "server"), replace(synthetic.machine(), nics=nics))
-    return str(tmp_path / "server")
+    root = str(tmp_path_factory.mktemp("server"))
+    sysfs.write_tree(root, replace(synthetic.machine(cores=1, disks=0), nics=nics))
+    return root
 
 
 # --- what all verbs have ----------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import random
 from collections.abc import Mapping, Sequence
@@ -87,15 +86,18 @@ class Host:
     network: Network
 
     def groups(self) -> tuple[Group, ...]:
-        return wanted.groups(self.network, self.kernel.look())
+        return wanted.groups(self.network, self.kernel.links())
 
     def apply(self, performer: Optional[Performer] = None) -> tuple[Outcome, ...]:
-        links = self.kernel.look()
+        links = self.kernel.links()
         return apply.apply(wanted.groups(self.network, links), links, performer or self.kernel)
+
+    def copy(self) -> Host:
+        return Host(self.kernel.copy(), self.network)
 
     def steps(self) -> list[Action]:
         """What it takes."""
-        trial = copy.deepcopy(self)
+        trial = self.copy()
         trial.apply()
         return trial.kernel.log
 
@@ -126,9 +128,7 @@ def hosts(draw: st.DrawFn, attached: bool = False) -> Host:
     gone = draw(st.sampled_from((None, *NICS)))
     if gone:
         kernel.unplug(gone)
-    kernel.log.clear()
-    kernel.went_up.clear()
-    return Host(kernel, draw(NETWORKS))
+    return Host(kernel.copy(), draw(NETWORKS))
 
 
 # --- what is looked for -----------------------------------------------------------------------------------------------
@@ -158,12 +158,12 @@ def wrong(group: Group, links: Mapping[str, Link]) -> list[str]:
 
 
 def everything_wrong(host: Host) -> list[str]:
-    links = host.kernel.look()
+    links = host.kernel.links()
     return [f"{group.name}: {what}" for group in wanted.groups(host.network, links) for what in wrong(group, links)]
 
 
 def to_be_done(host: Host) -> list[str]:
-    links = host.kernel.look()
+    links = host.kernel.links()
     return [f"{group.name}: {step.action}" for group in host.groups() for step in difference.steps(group, links)[0]]
 
 
@@ -211,7 +211,7 @@ def check_one_pass(host: Host) -> None:
     """Once is enough: it is what it ought to be, and there is nothing left to be done."""
     ought = host.groups()
     assert [outcome for outcome in host.apply() if outcome.problem] == []
-    assert [what for group in ought for what in wrong(group, host.kernel.look())] == []
+    assert [what for group in ought for what in wrong(group, host.kernel.links())] == []
     assert everything_wrong(host) == []
     assert to_be_done(host) == []
     assert [link.name for link in host.kernel.went_up if link.ipv6] == [], "it would speak"
@@ -219,9 +219,9 @@ def check_one_pass(host: Host) -> None:
 
 def check_failure(host: Host, number: int, half: bool) -> None:
     """A group that fails is as it was, and the others are done."""
-    before, groups = host.kernel.look(), {group.name: group for group in host.groups()}
+    before, groups = host.kernel.links(), {group.name: group for group in host.groups()}
     outcomes = host.apply(Failing(host.kernel, number, half, HostError("no")))
-    after = host.kernel.look()
+    after = host.kernel.links()
     failed = [outcome for outcome in outcomes if outcome.problem]
     assert [(outcome.problem, outcome.done, outcome.postponed) for outcome in failed] == [("no", (), False)]
     others = {action.name for outcome in outcomes for action in outcome.done}
@@ -294,21 +294,20 @@ def told(story: str, attached: Sequence[str] = ()) -> Host:
     for action in then:
         kernel.perform(action)
     kernel.attached |= {*attached}
-    kernel.log.clear()
-    kernel.went_up.clear()
-    return Host(kernel, after)
+    return Host(kernel.copy(), after)
 
 
 @pytest.mark.parametrize("story", STORIES)
 def test_a_story_may_fail_or_be_broken_off_at_each_of_its_steps(story: str) -> None:
-    check_one_pass(told(story))
-    steps = told(story).steps()
+    host = told(story)
+    check_one_pass(host.copy())
+    steps = host.steps()
     assert steps
     for number, action in enumerate(steps):
         parts = isinstance(action, Change) and bool(action.mac or action.mtu or action.settings)
         for half in {False, parts}:
-            check_failure(told(story), number, half)
-            check_interruption(told(story), number, half)
+            check_failure(host.copy(), number, half)
+            check_interruption(host.copy(), number, half)
 
 
 def test_the_steps_of_a_lan_in_words() -> None:
@@ -330,7 +329,7 @@ def test_what_goes_back_to_the_host_wears_its_own_address_and_is_down() -> None:
     """Two NICs of a bond, and one of a bridge."""
     host = told("NICs for the host")
     host.apply()
-    links = host.kernel.look()
+    links = host.kernel.links()
     for name, mac in NICS.items():
         link = links[name]
         assert (link.mac, link.master, link.up, link.noarp) == (mac, "", False, False)
@@ -339,10 +338,10 @@ def test_what_goes_back_to_the_host_wears_its_own_address_and_is_down() -> None:
 def test_a_tap_that_is_left_over_stays_while_a_product_has_it() -> None:
     host = told("NICs for the host", ["haltap2"])
     assert [outcome for outcome in host.apply() if outcome.problem] == []
-    assert [name for name in host.kernel.look() if wanted.lan_number(name) >= 0] == ["haltap2"]
+    assert [name for name in host.kernel.links() if wanted.lan_number(name) >= 0] == ["haltap2"]
     host.kernel.attached.clear()
     check_one_pass(host)
-    assert host.kernel.look().keys() == {*NICS, KEPT, "halint", "haltapint"}
+    assert host.kernel.links().keys() == {*NICS, KEPT, "halint", "haltapint"}
 
 
 @pytest.mark.parametrize(("story", "number", "open_tap"), [("a macvtap", 0, "haltap0"), ("no macvtap", 2, "haltap1")])
@@ -388,13 +387,13 @@ def test_broken_off_anywhere_the_next_one_gets_there(host: Host, number: int, ha
 @MANY
 @given(hosts(attached=True))
 def test_only_what_is_hals_or_the_products_is_touched(host: Host) -> None:
-    before = host.kernel.look()
+    before = host.kernel.links()
     host.apply()
     inside = {name for name, link in before.items() if link.master in OURS}
     touched = {action.name for action in host.kernel.log}
     assert touched <= {*OURS, *host.nics} | inside
     for name in touched - {*OURS, *host.nics}:
-        after = host.kernel.look()[name]
+        after = host.kernel.links()[name]
         assert (after.master, after.up) == ("", False), f"{name} is taken out, and no more"
     for number in host.network.untouched:
         theirs = {f"hallan{number}", f"haltap{number}", f"halbond{number}"} & touched - inside
@@ -406,7 +405,7 @@ def test_only_what_is_hals_or_the_products_is_touched(host: Host) -> None:
 @MANY
 @given(hosts(attached=True))
 def test_what_a_running_product_has_waits_for_its_end(host: Host) -> None:
-    before = host.kernel.look()
+    before = host.kernel.links()
     running = difference.is_product_running(before)
     outcomes = host.apply()
     removed = {action.name for action in host.kernel.log if isinstance(action, Delete)}
@@ -420,7 +419,7 @@ def test_what_a_running_product_has_waits_for_its_end(host: Host) -> None:
             assert outcome.problem.endswith("is the running product's: at its next start")
             assert running
         else:
-            assert wrong(groups[outcome.group], host.kernel.look()) == []
+            assert wrong(groups[outcome.group], host.kernel.links()) == []
     host.kernel.attached.clear()
     assert [outcome for outcome in host.apply() if outcome.problem] == []
     assert everything_wrong(host) == []

@@ -88,7 +88,7 @@ def test_the_fake_kernel_does_what_the_real_one_does(kernel: Kernel, seed: int) 
         history.append(str(action))
         no = refused(fake, action)
         assert refused(kernel, action) == no, history
-        assert seen(kernel.links()) == seen(fake.look()), "; ".join(history)
+        assert seen(kernel.links()) == seen(fake.links()), "; ".join(history)
 
 
 def test_a_nic_that_somebody_else_has_stays_up(kernel: Kernel) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hal_core.errors import ConfigError
@@ -52,6 +52,7 @@ PERMANENT = st.binary(min_size=6, max_size=6).map(lambda octets: bytes([octets[0
 UNIVERSAL = PERMANENT.filter(lambda address: not int(address[:2], 16) & 2)
 
 
+@settings(deadline=None)
 @given(PERMANENT)
 def test_the_hosts_address_is_local_unicast_and_not_the_products(address: str) -> None:
     worn = host_mac(address)
@@ -63,6 +64,7 @@ def test_the_hosts_address_is_local_unicast_and_not_the_products(address: str) -
     assert worn == bytes.fromhex(worn.replace(":", "")).hex(":")
 
 
+@settings(deadline=None)
 @given(UNIVERSAL, UNIVERSAL)
 def test_nics_that_differ_wear_addresses_that_differ(one: str, other: str) -> None:
     assert (host_mac(one) == host_mac(other)) == (one == other)
@@ -297,6 +299,7 @@ PRODUCTS = st.lists(
 ).map(tuple)
 
 
+@settings(max_examples=60, deadline=None)
 @given(SERVERS, PRODUCTS, CONFIGS)
 def test_what_holds_for_every_plan(
     nics: tuple[Nic, ...], product: tuple[ProductNic, ...], config: NetcfgConfig
@@ -326,8 +329,13 @@ def test_what_holds_for_every_plan(
     for text in (*network.notes, *(problem.message for problem in network.problems)):
         assert "\n" not in text
         assert f"  {text}\n" in told
-    made = [one.name for group in wanted.groups(network, {}) for one in group.wanted]
-    assert len(made) == len(set(made)), "no interface is in two groups"
+    made = [one for group in wanted.groups(network, {}) for one in group.wanted]
+    assert len(made) == len({one.name for one in made}), "no interface is in two groups"
+    for one in made:
+        assert one.ipv6 is False
+        assert one.addresses == (("169.254.72.1/30",) if one.name == "halint" else ())
+        speaks = one.name == "halint" or (one.kind == "bond" and one.settings.get("arp_interval"))
+        assert one.noarp == (not speaks), one.name
 
 
 # --- recorded servers, where they are at hand -------------------------------------------------------------------------

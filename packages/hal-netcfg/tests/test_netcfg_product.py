@@ -92,7 +92,7 @@ NEARLY = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ANY_JSON | NEARLY)
 @example({"nics": [{"tap": ["haltap0"], "mac": MAC}]})
 def test_whatever_is_in_the_file(tmp_path: Path, content: Any) -> None:

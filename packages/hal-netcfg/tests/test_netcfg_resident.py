@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hal_core import atomic
@@ -74,6 +74,7 @@ def test_what_comes_too_soon_is_shown_later() -> None:
 PAUSES = st.lists(st.sampled_from((0.001, 0.03, 0.1, 0.19, 0.2, 0.21, 1.0)), max_size=30)
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.integers(0, 2), PAUSES, min_size=1))
 def test_a_flapping_cable_is_shown_in_the_end_and_not_too_often(history: dict[int, list[float]]) -> None:
     """Time passes as the loop has it pass: until a cable changes, or until the decision wants to look again."""
@@ -137,6 +138,7 @@ def test_the_next_time_is_that_of_the_first_one() -> None:
     assert patience.next_time(10.6) == 10.2 + FIRST_SECONDS
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.floats(0, 5)), max_size=30))
 def test_it_never_wants_to_be_woken_in_the_past(attempts: list[tuple[str, bool, float]]) -> None:
     """Not even by what is not tried any more, because there is no such LAN now: the loop would not rest."""

@@ -23,8 +23,8 @@ from hal_netcfg.firewall.firewall import Loaded
 from hal_netcfg.firewall.rules import Guard
 from hal_netcfg.hardware import Hardware
 from hal_netcfg.links import apply, difference, netfilter, wanted
+from hal_netcfg.links.action import Action
 from hal_netcfg.links.apply import Outcome
-from hal_netcfg.links.difference import Postponed
 from hal_netcfg.links.kernel import Kernel
 from hal_netcfg.links.link import Group, Link
 from hal_netcfg.plan import lans, product
@@ -46,6 +46,11 @@ class Sight:
     @property
     def product_running(self) -> bool:
         return difference.is_product_running(self.links)
+
+
+class _DryRun:
+    def perform(self, action: Action) -> None:
+        """Nothing: it would work."""
 
 
 class Engine:
@@ -115,11 +120,9 @@ class Engine:
     def difference(self, sight: Sight) -> list[str]:
         """What :meth:`guard` and :meth:`apply` would do, in words; changes nothing."""
         found = [f"firewall: {line}" for line in firewall.difference(self._guard(sight), self._remembered())]
-        for group in self.groups(sight):
-            try:
-                found += [f"{group.name}: {step.action}" for step in difference.steps(group, sight.links)[0]]
-            except Postponed as reason:
-                found.append(f"{group.name}: {reason}")
+        for outcome in apply.apply(self.groups(sight), sight.links, _DryRun()):
+            found += [f"{outcome.group}: {action}" for action in outcome.done]
+            found += [f"{outcome.group}: {outcome.problem}"] if outcome.problem else []
         return found
 
     @contextmanager
