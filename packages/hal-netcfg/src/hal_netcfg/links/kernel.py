@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
 from hal_core.errors import HostError
+from hal_netcfg.links import kernelfile
 from hal_netcfg.links.action import Action, Address, Change, Create, Delete, Ipv6
 from hal_netcfg.links.link import Link
 from hal_netcfg.links.netlink import IPRoute, NetlinkError
@@ -124,8 +125,7 @@ class Kernel:
             more["link"] = socket.if_nametoindex(action.lower)
         self._route.link("add", ifname=action.name, kind=action.kind, **more)
         for target in _strings(action.settings.get(_ARP_TARGETS)):
-            with open(_arp_targets(action.name), "w") as file:
-                file.write(f"+{target}")
+            kernelfile.write(_arp_targets(action.name), f"+{target}")
 
     def _change(self, action: Change) -> None:
         index = socket.if_nametoindex(action.name)
@@ -262,8 +262,7 @@ def has_ipv6(name: str) -> bool:
 
 def set_ipv6(name: str, on: bool) -> None:
     """:raise OSError: not permitted, or the interface has gone."""
-    with open(_disable_ipv6(name), "w") as file:
-        file.write("0" if on else "1")
+    kernelfile.write(_disable_ipv6(name), "0" if on else "1")
 
 
 def _disable_ipv6(name: str) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hal_netcfg.links import kernelfile
+
 _DIRECTORY = "/proc/sys/net/bridge"
 _SWITCHES = ("bridge-nf-call-arptables", "bridge-nf-call-ip6tables", "bridge-nf-call-iptables")
 
@@ -25,6 +27,5 @@ def switch_off() -> Iterator[str]:
         except FileNotFoundError:
             continue  # no br_netfilter here
         if on:
-            with open(path, "w") as file:
-                file.write("0")
+            kernelfile.write(path, "0")
             yield f"{name} off"
