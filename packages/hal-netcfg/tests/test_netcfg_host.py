@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import random
 import select
@@ -63,9 +64,13 @@ def test_the_product_wears_the_nics_addresses_and_the_host_is_silent(host: Host,
             assert {key: bridge[key] for key in wanted} == wanted
         product = [stack.enter_context(host.product(f"haltap{number}")) for number in range(3)]
         for number, mac in enumerate(NICS.values()):
-            product[number].send(frame(BROADCAST, mac, payload=b"hello"))
-            captured[number].send(frame(mac, PEER, payload=b"to you alone"))
-            product[number].wait_for(frame(mac, PEER, payload=b"to you alone"))
+            alone = frame(mac, PEER, payload=b"to you alone")
+
+            def both(number: int = number, mac: str = mac, alone: bytes = alone) -> None:
+                product[number].send(frame(BROADCAST, mac, payload=b"hello"))
+                captured[number].send(alone)
+
+            product[number].wait_for(alone, both)
         seen = [read_all(sock) for sock in captured]
     assert [sources(frames) for frames in seen] == [{mac} for mac in NICS.values()]
     addresses = host.namespace.run("ip", "-brief", "address", "show").splitlines()
@@ -94,12 +99,11 @@ def test_frames_pass_both_ways(host: Host, lan: Namespace, sent: bytes) -> None:
     is_group = sent[0] & 1
     back = (sent[:6] if is_group else sent[6:12]) + bytes.fromhex(ENO1.replace(":", "")) + sent[12:]
     with sock, host.product("haltap0") as product:
-        sock.send(sent)
-        product.wait_for(sent)
-        product.send(back)
+        product.wait_for(sent, lambda: sock.send(sent))
         seen: list[bytes] = []
 
         def has_come_back() -> bool:
+            product.send(back)
             seen.extend(read_all(sock))
             return any(same(one, back) for one in seen)
 
@@ -157,8 +161,7 @@ def test_a_nic_goes_and_comes_back(host: Host, lan: Namespace) -> None:
             wait_for(lambda: is_up(host, "eno1"), resident.log.read_text)
             with lan.packet_socket(host.peer("eno1")) as sock:
                 wait_for(lambda: host.links()["eno1"]["address"] == f"02{ENO1[2:]}", resident.log.read_text)
-                sock.send(frame(ENO1, PEER))
-                product.wait_for(frame(ENO1, PEER))
+                product.wait_for(frame(ENO1, PEER), functools.partial(sock.send, frame(ENO1, PEER)))
 
 
 def test_killed_anywhere_it_goes_on_from_there(host: Host) -> None:
@@ -210,10 +213,8 @@ def test_two_hal_hosts_on_one_lan(tmp_path: Path, lan: Namespace) -> None:
         for host in hosts:
             host.run("apply")
         one, other = (stack.enter_context(host.product("haltap0")) for host in hosts)
-        one.send(frame(BROADCAST, ENO1))
-        other.wait_for(frame(BROADCAST, ENO1))
-        other.send(frame(ENO1, ENO2))
-        one.wait_for(frame(ENO1, ENO2))
+        other.wait_for(frame(BROADCAST, ENO1), lambda: one.send(frame(BROADCAST, ENO1)))
+        one.wait_for(frame(ENO1, ENO2), lambda: other.send(frame(ENO1, ENO2)))
         assert len({host.links()["eno1"]["address"] for host in hosts}) == 2
         seen = read_all(sock)
         assert sources(seen) <= {ENO1, ENO2}, [one.hex(" ") for one in seen]

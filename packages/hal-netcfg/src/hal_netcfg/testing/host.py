@@ -13,7 +13,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -155,11 +155,15 @@ class Tap:
         except BlockingIOError:
             return None
 
-    def wait_for(self, frame: bytes) -> None:
-        """:raise AssertionError: it does not come."""
+    def wait_for(self, frame: bytes, send: Callable[[], object]) -> None:
+        """Have it sent until it comes: a bridge that has just got a port loses what it is sent at first.
+
+        :raise AssertionError: it does not come.
+        """
         seen: list[bytes] = []
 
         def arrived() -> bool:
+            send()
             while (received := self.receive()) is not None:
                 seen.append(received)
             return frame in seen
