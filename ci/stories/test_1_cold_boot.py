@@ -23,4 +23,4 @@ def test_cold_boot(off: Site, workshop: Workshop, description: Server, figure: F
     assert off.host.denials() == []
     assert off.host.status()["heartbeats"], "the product's heartbeats do not arrive"
     for lan, nic in zip(off.lan, description.nics):
-        assert set(lan.seen()) == {nic.mac}, "somebody else than the product has been on the LAN since power-on"
+        assert set(lan.seen()) <= {nic.mac}, "somebody else than the product has been on the LAN since power-on"
