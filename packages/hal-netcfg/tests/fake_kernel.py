@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from hal_core.errors import HostError
 from hal_netcfg.links.action import Action, Address, Change, Create, Delete, Ipv6
@@ -270,8 +271,8 @@ class FakeKernel:
 
     # --- small things -------------------------------------------------------------------------------------------------
 
-    def _set(self, name: str, **changes: object) -> None:
-        self._links[name] = replace(self._links[name], **changes)  # type: ignore[arg-type]
+    def _set(self, name: str, **changes: Any) -> None:
+        self._links[name] = replace(self._links[name], **changes)
 
     def _ports(self, name: str) -> list[Link]:
         return [link for link in self._links.values() if name and link.master == name]

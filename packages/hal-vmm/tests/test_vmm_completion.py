@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from hal_core.testing import completion
 from hal_vmm import main
 
 COMPLETION = Path(__file__).resolve().parents[1] / "completion/hal-vmm.bash"
 
 
 def completed(*words: str) -> set[str]:
-    """What is offered after these words, the last one of which is only begun."""
-    script = (
-        'complete() { :; }; compopt() { echo FILES; }; . "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
-        '_hal_vmm; printf "%s\\n" "${COMPREPLY[@]}"'
-    )
-    command = ["bash", "-c", script, str(COMPLETION), "hal-vmm", *words]
-    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    return completion.completed(COMPLETION, *words)
 
 
 def test_verbs() -> None:

@@ -91,7 +91,9 @@ class Engine:
     def apply(self, sight: Sight, skipped: frozenset[str] = frozenset()) -> tuple[Outcome, ...]:
         """Bring everything but the groups in ``skipped`` to what it ought to be; each is a whole or nothing.
 
-        :raise HostError: the firewall could not be loaded: then nothing else was touched, because it comes first.
+        :meth:`guard` comes first: nothing is to come up without a firewall.
+
+        :raise OSError: no permission to write what is neither netlink's nor nft's.
         """
         for switch in netfilter.switch_off():
             logger.info("%s: bridged frames are not the host's business", switch)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from hal_netcfg import names
 from hal_netcfg.links.action import Address, Change, Create, Delete, Ipv6, Step
@@ -170,12 +171,12 @@ def _differing(wanted: Wanted, link: Link) -> Change:
         value = getattr(wanted, name)
         return None if value is None or value == getattr(link, name) else value
 
-    differing = {name: want(name) for name in _ATTRIBUTES}
+    differing: dict[str, Any] = {name: want(name) for name in _ATTRIBUTES}
     settings = {}
     if wanted.kind == "bridge":
         # A kernel that does not know a setting does not list it, and then it is not there to be wrong.
         settings = {key: value for key, value in wanted.settings.items() if link.settings.get(key, value) != value}
-    return Change(wanted.name, kind=wanted.kind, settings=settings, **differing)  # type: ignore[arg-type]
+    return Change(wanted.name, kind=wanted.kind, settings=settings, **differing)
 
 
 def _change(change: Change, link: Link) -> Step:

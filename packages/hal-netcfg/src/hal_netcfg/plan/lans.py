@@ -46,29 +46,9 @@ def plan(nics: Sequence[Nic], product: Optional[Sequence[ProductNic]], config: N
         return Network((), link, notes=(note,), planned=False)
     given = {nic.mac for nic in product}
     owned = [nic for nic in nics if nic.mac in given]
-    chosen: dict[int, tuple[Nic, ...]] = {}
-    problems: list[Problem] = []
-    notes: list[str] = []
-    for number, lan_config in config.lan.items():
-        if number not in {nic.number for nic in product}:
-            problems.append(Problem(number, f"netcfg.lan.{number}: the product has no NIC {number}{_numbers(product)}"))
-        elif lan_config.nics:
-            found, missing = _find(lan_config.nics, owned)
-            chosen[number] = found
-            if not found:
-                problems.append(Problem(number, _nobody(number, lan_config, missing, nics, owned)))
-            notes += [
-                f"netcfg.lan.{number}: {name} is not here; the LAN goes on without it" for name in missing if found
-            ]
+    chosen, problems, notes = _chosen(nics, owned, product, config)
     claims = Counter(nic.name for found in chosen.values() for nic in found)
-    for number, found in chosen.items():
-        problems += [
-            Problem(
-                number, f'netcfg.lan.{number}.nics: "{nic.name}" is also in another LAN; allowed is one LAN per NIC'
-            )
-            for nic in found
-            if claims[nic.name] > 1
-        ]
+    problems += _claimed_twice(chosen, claims)
     lans = []
     unclaimed = [nic for nic in owned if not claims[nic.name]]
     for product_nic in sorted(product, key=lambda nic: nic.number):
@@ -92,6 +72,37 @@ def plan(nics: Sequence[Nic], product: Optional[Sequence[ProductNic]], config: N
         down_with_product=config.down_with_product,
         untouched=untouched,
     )
+
+
+def _chosen(
+    nics: Sequence[Nic], owned: Sequence[Nic], product: Sequence[ProductNic], config: NetcfgConfig
+) -> tuple[dict[int, tuple[Nic, ...]], list[Problem], list[str]]:
+    """The NICs that configuration names, by LAN; what is wrong with that, and what is worth a note.
+
+    :param owned: those of ``nics`` that are the product's.
+    """
+    chosen: dict[int, tuple[Nic, ...]] = {}
+    problems: list[Problem] = []
+    notes: list[str] = []
+    for number, lan_config in config.lan.items():
+        if number not in {nic.number for nic in product}:
+            problems.append(Problem(number, f"netcfg.lan.{number}: the product has no NIC {number}{_numbers(product)}"))
+        elif lan_config.nics:
+            found, missing = _find(lan_config.nics, owned)
+            chosen[number] = found
+            if found:
+                notes += [f"netcfg.lan.{number}: {name} is not here; the LAN goes on without it" for name in missing]
+            else:
+                problems.append(Problem(number, _nobody(number, lan_config, missing, nics, owned)))
+    return chosen, problems, notes
+
+
+def _claimed_twice(chosen: Mapping[int, Sequence[Nic]], claims: Mapping[str, int]) -> Iterator[Problem]:
+    for number, found in chosen.items():
+        for nic in found:
+            if claims[nic.name] > 1:
+                what = f'netcfg.lan.{number}.nics: "{nic.name}" is also in another LAN'
+                yield Problem(number, f"{what}; allowed is one LAN per NIC")
 
 
 def clash(link: HostLink, addresses: Mapping[str, Sequence[str]]) -> Optional[Problem]:

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import math
 import os
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -175,8 +176,8 @@ class Loop:
         self._shown.clear()
         self._again.set()
 
-    def _woken(self, sock: object, firewall: bool) -> None:
-        events.drain(sock)  # type: ignore[arg-type]
+    def _woken(self, sock: socket.socket, firewall: bool) -> None:
+        events.drain(sock)
         self._firewall_touched = self._firewall_touched or firewall
         self._again.set()
 
