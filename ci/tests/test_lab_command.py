@@ -8,7 +8,7 @@ from typing import Callable, NoReturn
 
 import pytest
 
-from lab import command, ingredients
+from lab import command, ingredients, processors
 from lab.command import Story
 from lab.errors import LabError
 from lab.simulator import installed, server
@@ -106,11 +106,23 @@ def test_what_was_asked_for() -> None:
     assert (asked.stories, asked.server, asked.accel, asked.keep) == (["reboot", "panic"], "old-box", "kvm", True)
     nothing = command.parse([])
     assert (nothing.stories, nothing.server, nothing.accel, nothing.keep) == ([], None, "tcg", False)
+    assert nothing.jobs == processors.stories_at_a_time()
     assert command.parse(["--attach", "/there"]).attach == Path("/there")
     assert command.parse(["--run", "/there", "ls", "-l", "--all"]).run == ["/there", "ls", "-l", "--all"]
 
 
-@pytest.mark.parametrize("wrong", [["--no-such"], ["--accel", "xen"], ["--server"], ["--run"], ["--run", "/there"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--no-such"],
+        ["--jobs", "0"],
+        ["--jobs", "many"],
+        ["--accel", "xen"],
+        ["--server"],
+        ["--run"],
+        ["--run", "/there"],
+    ],
+)
 def test_wrong_usage_is_status_2_and_no_traceback(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         command.main(wrong)
@@ -196,7 +208,17 @@ def test_stories_are_told_by_pytest(told: list[list[str]], monkeypatch: pytest.M
     hang = command.STORIES / "test_4_hang.py"
     assert [product, host] == [f"{hang}::test_hung_product", f"{hang}::test_hung_host"]
     assert options[-5:] == ["--accel", "kvm", "--server", "old-box", "--keep"]
+    assert "-n" not in options, "a server that is left to a person is the only one"
     assert FakeIngredients.asked == ["KVM", "what is made in lab"]
+
+
+@pytest.mark.parametrize(("asked", "jobs"), [(["hung", "-j3"], 3), (["hung", "-j1"], 1), (["panic", "-j3"], 1)])
+def test_several_stories_are_told_side_by_side(told: list[list[str]], asked: list[str], jobs: int) -> None:
+    assert command.main(asked) == 0
+    options = [option for option in told[0] if "::" not in option]
+    assert (
+        options[-6:] == ["-n", str(jobs), "--dist", "loadgroup", "--capture", "no"] if jobs > 1 else "-n" not in told[0]
+    )
 
 
 def test_kvm_that_cannot_nest_is_told_before_anything_is_built(

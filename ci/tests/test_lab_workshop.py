@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -213,8 +214,43 @@ def test_only_several_emulated_processors_get_another_chance(
         again = ["power on", "power cut", "new disks"]
         assert done[:8] == [*again, *again, "power on", "product is up"]
     else:
-        with pytest.raises(LabError, match="nothing after 600 s"):
+        with pytest.raises(LabError, match="nothing after 900 s"):
             boot(site)
+
+
+def test_who_still_says_something_is_not_stuck(
+    tmp_path: Path, done: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site: Any = StuckSite(server.named("numa"), done, 3)
+    site.server.directory = tmp_path
+    console = tmp_path / files.HOST_CONSOLE
+    wait = site.product.wait_until_ready
+
+    def slowly(seconds: float) -> None:
+        with open(console, "a") as file:
+            file.write("a line\n")
+        done.append("a line")
+        wait(seconds)
+
+    site.product.wait_until_ready = slowly
+    assert shop(tmp_path / "saved", FakeIngredients()).boot(site) >= 0
+    assert done[:3] == ["power on", "a line", "a line"]
+    assert "power cut" not in done
+
+
+def test_others_wait_for_the_boot_that_is_going_to_be_saved(tmp_path: Path, one_u: Server, done: list[str]) -> None:
+    there = shop(tmp_path / "saved", FakeIngredients())
+    site: Any = there.new(one_u, tmp_path / "first")
+    lock = there._saved(one_u).with_suffix(".lock")
+
+    def power_on() -> None:
+        with open(lock) as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        done.append("power on")
+
+    site.server.power_on = power_on
+    there.boot(site)
+    assert done[0] == "power on"
 
 
 def test_a_boot_that_fails_before_a_story_leaves_evidence(

@@ -12,7 +12,7 @@ from typing import NamedTuple, NoReturn
 import pytest
 
 from factory.errors import FactoryError
-from lab import ingredients, keeping
+from lab import ingredients, keeping, processors
 from lab.errors import LabError
 from lab.plugin import CACHE, DEFAULT, ROOT
 from lab.simulator import installed, server
@@ -20,7 +20,7 @@ from lab.simulator import installed, server
 STORIES = ROOT / "ci/stories"
 _EPILOG = """\
 examples:
-  ci/lab                          everything, some 15 minutes; images and a saved server are kept for the next time
+  ci/lab                          everything, several stories at a time; images and saved servers are kept
   ci/lab --list                   the stories, and the servers that they can be told on
   ci/lab reboot                   one story
   ci/lab reboot --server old-box  … on another server
@@ -78,6 +78,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add(
         "--accel", choices=["tcg", "kvm"], default="tcg", help="emulate the server (default), or use this machine's KVM"
     )
+    add(
+        *("--jobs", "-j"),
+        metavar="N",
+        type=int,
+        default=processors.stories_at_a_time(),
+        help="how many stories to tell side by side (here: %(default)s)",
+    )
     add("--keep", action="store_true", help="leave the server running at the end of a story, and say how to get at it")
     add("--prepare", action="store_true", help="only make what takes root, for others to tell stories with")
     add("--attach", metavar="DIRECTORY", type=Path, help="the product's serial console, of a server that was kept")
@@ -85,6 +92,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     asked = parser.parse_args(arguments)
     if asked.run is not None and len(asked.run) < 2:
         parser.error("--run DIRECTORY COMMAND [ARGUMENT]...: a directory and a command are needed")
+    if asked.jobs < 1:
+        parser.error(f"--jobs {asked.jobs}: at least 1")
     return asked
 
 
@@ -124,12 +133,17 @@ def run(asked: argparse.Namespace) -> int:
         return 0
     print(f"the host's image: {found.key}", flush=True)
     options = ["--accel", asked.accel, *(["--server", asked.server] if asked.server else [])]
-    options += ["--keep"] if asked.keep else []
+    options += ["--keep"] if asked.keep else _side_by_side(1 if len(wanted) == 1 else asked.jobs)
     chosen = [f"{story.file}::test_{story.name}" for story in wanted]
     status = pytest.main(["-vv", "--no-header", "--tb=short", "-p", "no:cacheprovider", *options, *chosen])
     if status == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     return int(status) if status in (0, 1) else 2
+
+
+def _side_by_side(jobs: int) -> list[str]:
+    """pytest-xdist's options. Its processes have no terminal but standard error, so nothing may be captured."""
+    return ["-n", str(jobs), "--dist", "loadgroup", "--capture", "no"] if jobs > 1 else []
 
 
 def choose(asked: Sequence[str], there: Sequence[Story]) -> list[Story]:

@@ -7,15 +7,17 @@ A story asks for ``running`` (a server whose product has just come up) or for ``
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Callable, Optional
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
-from lab import ingredients, keeping
+from lab import ingredients, keeping, processors
 from lab.simulator import server as servers
 from lab.simulator.server import Server
 from lab.site import Site
@@ -31,7 +33,7 @@ on = pytest.mark.servers
 Figure = Callable[[str, float], None]
 
 _REPORT = pytest.StashKey[pytest.TestReport]()
-_FIGURES = pytest.StashKey[list[str]]()
+_FIGURE = "figure"  # a test's property, which also comes from another process
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,16 +43,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--keep", action="store_true", help="leave the server running at the end of a story")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_FIGURES] = []
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "description" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("servers")
         only = metafunc.config.getoption("--server")
         names = [only] if only else list(marker.args) if marker else [DEFAULT]
-        metafunc.parametrize("description", names, indirect=True, ids=[Path(name).stem for name in names])
+        metafunc.parametrize("description", [_on(name) for name in names], indirect=True)
+
+
+def _on(name: str) -> ParameterSet:
+    """Stories on a server with several processors are told one after the other: none can be told beside another."""
+    group = [pytest.mark.xdist_group("several-processors")] if processors.several(servers.named(name)) else []
+    return pytest.param(name, id=Path(name).stem, marks=group)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -67,9 +71,13 @@ def pytest_report_teststatus(report: pytest.TestReport) -> Optional[tuple[str, s
     return None
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for figure in config.stash[_FIGURES]:
-        terminalreporter.write_line(figure)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport) and report.when == "call":
+                for kind, text in report.user_properties:
+                    if kind == _FIGURE:
+                        terminalreporter.write_line(str(text))
 
 
 def kept() -> Path:
@@ -95,14 +103,14 @@ def description(request: pytest.FixtureRequest) -> Server:
 @pytest.fixture
 def off(request: pytest.FixtureRequest, workshop: Workshop, description: Server) -> Iterator[Site]:
     """A server that has never been switched on, with HAL on its key and a product on its disk."""
-    with _place() as place, _told(request, workshop.new(description, place)) as site:
+    with _place() as place, _mine(description), _told(request, workshop.new(description, place)) as site:
         yield site
 
 
 @pytest.fixture
 def running(request: pytest.FixtureRequest, workshop: Workshop, description: Server) -> Iterator[Site]:
     """A server whose product has just come up."""
-    with _place() as place, _told(request, workshop.running(description, place)) as site:
+    with _place() as place, _mine(description), _told(request, workshop.running(description, place)) as site:
         yield site
 
 
@@ -111,7 +119,7 @@ def figure(request: pytest.FixtureRequest) -> Figure:
     """Has a measured number of seconds told at the end of everything."""
 
     def tell(what: str, seconds: float) -> None:
-        request.config.stash[_FIGURES].append(f"{request.node.name}: {what}: {seconds:.1f} s")
+        request.node.user_properties.append((_FIGURE, f"{request.node.name}: {what}: {seconds:.1f} s"))
 
     return tell
 
@@ -121,6 +129,11 @@ def _place() -> Iterator[Path]:
     """A directory for one server; not below a checkout, where a unix socket's name may become too long."""
     with tempfile.TemporaryDirectory(prefix="hal-lab-") as directory:
         yield Path(directory, "server")
+
+
+def _mine(description: Server) -> AbstractContextManager[None]:
+    """As many of this machine's processors as the server has, for the time of its story."""
+    return processors.taken(description, kept() / "processors.lock")
 
 
 @contextmanager
@@ -138,11 +151,11 @@ def _told(request: pytest.FixtureRequest, site: Site) -> Iterator[Site]:
 
 
 def _teller(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Lines for the person at the terminal, whatever pytest captures."""
+    """Lines for the person at the terminal, whatever pytest captures, and from whichever process: see ``command``."""
     capture = request.config.pluginmanager.getplugin("capturemanager")
 
     def tell(line: str) -> None:
         with capture.global_and_fixture_disabled():
-            print(f"\n    … {line}", flush=True)
+            print(f"\n    … {line}", flush=True, file=sys.stderr)
 
     return tell

@@ -16,12 +16,12 @@ from lab.simulator.machine import Machine
 from lab.simulator.server import Server
 from lab.site import Site
 
-BOOT = 600.0  # seconds, from power-on to the product's command line; it is some 60 with two CPUs and nothing else to do
+BOOT = 900.0  # seconds, from power-on to the product's command line: 60 on a machine with nothing else to do, 260 seen
 
 # QEMU's emulation of SVM on several processors sometimes stops a guest for good, mostly while its firmware starts. A
-# server that has them, and whose product is not there after so many seconds, is made anew and switched on again, and
-# that is said. On one processor, and with KVM, a boot that does not end is a failure at once.
-_STUCK = 240.0
+# server that has them, and that says nothing for so many seconds before its product is there, is made anew and switched
+# on again, and that is said. On one processor, and with KVM, a boot that does not end is a failure at once.
+_SILENT = 180.0
 _AGAIN = 2
 
 # Which product is on a server's disk; a modern one on every other server.
@@ -72,12 +72,13 @@ class Workshop:
         :return: seconds from power-on to the product's command line
         :raise LabError: that did not come
         """
-        seconds = self._switch_on(site)
         saved = self._saved(site.server.server)
-        with alone(saved.with_suffix(".lock")):
+        with alone(saved.with_suffix(".lock")):  # others who need such a server wait for this one
             if not saved.exists():
+                seconds = self._switch_on(site)
                 self._save(site, saved)
-        return seconds
+                return seconds
+        return self._switch_on(site)
 
     def running(self, server: Server, place: Path) -> Site:
         """A server whose product has just come up: a saved one goes on. Entering it switches it on.
@@ -109,13 +110,11 @@ class Workshop:
         for _ in range(_AGAIN if server.cpu.count > 1 and self._accel == "tcg" else 0):
             began = time.monotonic()
             site.server.power_on()
-            try:
-                site.product.wait_until_ready(_STUCK)
+            if _comes_up(site):
                 return time.monotonic() - began
-            except LabError:
-                self._say(f"{server.name}: no product after {_STUCK:g} s: are its emulated processors stuck? once more")
-                site.server.cut_power()
-                files.renew(site.server.directory, server, self._images(server))
+            self._say(f"{server.name}: silent for {_SILENT:g} s: are its emulated processors stuck? once more")
+            site.server.cut_power()
+            files.renew(site.server.directory, server, self._images(server))
         began = time.monotonic()
         site.server.power_on()
         site.product.wait_until_ready(BOOT)
@@ -145,3 +144,23 @@ class Workshop:
         # What was saved fits the same QEMU with the same command line only.
         digest = kept.digest([*parts, installed.qemu_version()], [Path(commandline.__file__)])
         return self._cache / f"{images.key.stem}-{server.name}-{digest}"
+
+
+def _comes_up(site: Site) -> bool:
+    """Wait for the product for as long as anything is said on its console or its host's; whether it is there."""
+    until = time.monotonic() + BOOT
+    while time.monotonic() < until:
+        said = _said(site)
+        try:
+            site.product.wait_until_ready(_SILENT)
+            return True
+        except LabError:
+            if _said(site) == said:
+                return False
+    return False
+
+
+def _said(site: Site) -> list[int]:
+    """How much, in bytes."""
+    logs = [site.server.directory / name for name in (files.HOST_CONSOLE, files.serial_log(0))]
+    return [path.stat().st_size if path.exists() else 0 for path in logs]
