@@ -21,7 +21,7 @@ BOOT = 900.0  # seconds, from power-on to the product's command line: 60 on a ma
 # QEMU's emulation of SVM on several processors sometimes stops a guest for good, mostly while its firmware starts. A
 # server that has them, and that says nothing for so many seconds before its product is there, is made anew and switched
 # on again, and that is said. On one processor, and with KVM, a boot that does not end is a failure at once.
-_SILENT = 180.0
+_SILENT = 150.0
 _AGAIN = 2
 
 # Which product is on a server's disk; a modern one on every other server.
