@@ -209,14 +209,37 @@ async def a_minute(rig: Rig) -> None:
     await asyncio.sleep(60)
 
 
-def test_when_nothing_happens_it_looks_every_few_seconds(run: Run) -> None:
-    rig = run(a_minute)
+async def five_minutes(rig: Rig) -> None:
+    await asyncio.sleep(300)
+
+
+def test_when_nothing_happens_it_looks_now_and_then(run: Run) -> None:
+    rig = run(five_minutes)
     gaps = {later - earlier for earlier, later in zip(rig.engine.looks[:-1], rig.engine.looks[1:-1])}
     assert gaps == {LONGEST_REST_SECONDS}
     assert rig.told[0] == (1000.0, "READY=1")
     assert {what for _, what in rig.told[1:]} == {"WATCHDOG=1"}
-    assert len(rig.told) == 12
+    assert len(rig.told) == 10
     assert rig.engine.guarded[:3] == [True, False, False], "the firewall is looked at once, and then when it is touched"
+
+
+def test_a_new_file_is_seen_within_seconds(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HAL_CONFIG_DIR", str(tmp_path / "etc"))
+    monkeypatch.setenv("HAL_DEFAULTS_DIR", str(tmp_path / "none"))
+    declared = tmp_path / "etc/ports.d/syslog.toml"
+
+    async def story(rig: Rig) -> None:
+        await asyncio.sleep(1)
+        (tmp_path / "plan.json").write_text("{}")
+        await asyncio.sleep(7)
+        declared.parent.mkdir(parents=True)
+        declared.write_text("")
+        await asyncio.sleep(10)
+        declared.unlink()
+        await asyncio.sleep(10)
+
+    rig = run(story)
+    assert rig.engine.looks[:4] == [1000.0, 1005.0, 1010.0, 1020.0]
 
 
 def test_events_wake_it_and_say_nothing_more(run: Run, kernel: dict[str, socket.socket]) -> None:
@@ -392,7 +415,7 @@ def test_another_configuration_is_read_when_it_is_told_to(run: Run, monkeypatch:
         rig.loop.reload()
         await asyncio.sleep(1)
         assert rig.problems() == ["the network: /etc/hal/hal.toml: wrong"]
-        await asyncio.sleep(5)
+        await asyncio.sleep(LONGEST_REST_SECONDS)
 
     rig = run(story)
     assert rig.engine.configured == [NetcfgConfig(mtu=9000)]

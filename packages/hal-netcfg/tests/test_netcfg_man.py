@@ -14,7 +14,7 @@ from hal_netcfg import main, names, statusfile, unmanaged
 from hal_netcfg.config import BONDS, MODES, LanConfig, NetcfgConfig
 from hal_netcfg.plan import product
 from hal_netcfg.plan.network import HostLink
-from hal_netcfg.resident.loop import LONGEST_REST_SECONDS
+from hal_netcfg.resident.loop import GLANCE_SECONDS, LONGEST_REST_SECONDS
 from hal_netcfg.resident.mirror import GAP_SECONDS
 from hal_netcfg.resident.patience import FIRST_SECONDS, LONGEST_SECONDS
 
@@ -90,8 +90,9 @@ def test_the_modes_are_those_of_the_code(page: str) -> None:
 
 def test_the_times_are_those_of_the_code(page: str) -> None:
     text = " ".join(page.split())
-    assert (LONGEST_REST_SECONDS, FIRST_SECONDS, LONGEST_SECONDS, GAP_SECONDS) == (5, 0.5, 30, 0.2)
-    assert "changes, and every 5 seconds" in text
+    assert (LONGEST_REST_SECONDS, FIRST_SECONDS, LONGEST_SECONDS, GAP_SECONDS) == (30, 0.5, 30, 0.2)
+    assert "changes, and every 30 seconds" in text
+    assert f"read again within {GLANCE_SECONDS:g} seconds" in text
     assert "tried again after half a second, then after twice as long each time, 30 seconds at most" in text
     assert "is shown 5 times a second at most, and its final state always" in text
 

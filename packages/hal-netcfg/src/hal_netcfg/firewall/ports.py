@@ -49,6 +49,14 @@ def read() -> tuple[Port, ...]:
     return tuple(sorted(found.values()))
 
 
+def candidates() -> list[str]:
+    """The files that may be read; none where a directory cannot be."""
+    try:
+        return _files()
+    except ConfigError:
+        return []
+
+
 def _files() -> list[str]:
     by_name: dict[str, str] = {}
     for base in (paths.defaults_dir(), paths.config_dir()):

@@ -24,7 +24,7 @@ from hal_netcfg.config import NetcfgConfig
 from hal_netcfg.engine import Engine, Sight
 from hal_netcfg.links.apply import Outcome
 from hal_netcfg.plan.network import HostLink, Network
-from hal_netcfg.resident import events, mirror
+from hal_netcfg.resident import events, files, mirror
 from hal_netcfg.resident.mirror import Shown
 from hal_netcfg.resident.patience import Patience
 from hal_netcfg.resident.report import FIREWALL, NETWORK, Report
@@ -32,9 +32,9 @@ from hal_netcfg.resident.report import FIREWALL, NETWORK, Report
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-# Events wake the loop within milliseconds. This is for what raises none: a plan of hal-vmm's that is new, br_netfilter
-# being loaded.
-LONGEST_REST_SECONDS = 5.0
+# Events wake the loop within milliseconds. This is for what raises none: br_netfilter being loaded, say; and files.
+LONGEST_REST_SECONDS = 30.0
+GLANCE_SECONDS = 5.0  # between two looks at whether a file is new
 
 
 class Loop:
@@ -42,6 +42,7 @@ class Loop:
 
     def __init__(self, engine: Engine, run_dir: str, tell: Callable[[str], None]) -> None:
         self._engine = engine
+        self._run_dir = run_dir
         self._tell = tell
         self._session = Session(os.path.join(run_dir, "qmp", "netcfg"), "netcfg")
         self._again = asyncio.Event()
@@ -90,14 +91,20 @@ class Loop:
         told = -math.inf
         while not self._stopping:
             self._again.clear()
+            seen = files.stamp(self._run_dir)
             await self._round()
-            if loop.time() - told >= LONGEST_REST_SECONDS:
+            if loop.time() - told >= GLANCE_SECONDS:
                 self._tell("WATCHDOG=1" if told > -math.inf else "READY=1")
                 told = loop.time()
-            until = min(loop.time() + LONGEST_REST_SECONDS, self._look_at)
-            if not self._stopping:
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._again.wait(), max(0.0, until - loop.time()))
+            await self._rest(min(loop.time() + LONGEST_REST_SECONDS, self._look_at), seen)
+
+    async def _rest(self, until: float, seen: files.Stamp) -> None:
+        """Until then, or until something happens."""
+        loop = asyncio.get_running_loop()
+        while not self._stopping and loop.time() < until and files.stamp(self._run_dir) == seen:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._again.wait(), min(GLANCE_SECONDS, until - loop.time()))
+                return
 
     async def _round(self) -> None:
         now = asyncio.get_running_loop().time()
