@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Optional
 
 from hal_core import atomic
@@ -74,7 +74,8 @@ def load(run_dir: str) -> State:
 
 
 def to_text(state: State) -> str:
-    return json.dumps(asdict(state), indent=1) + "\n"
+    # Not asdict(), which copies every value, and no indent, for which json has no code in C: this happens every second.
+    return json.dumps(vars(state)) + "\n"
 
 
 def save(run_dir: str, text: str) -> None:
