@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
+from lab.errors import LabError
 from lab.lan.frames import BROADCAST, Arp, Echo, Ethernet, Flag, Ipv4, Tcp
 from lab.plugin import on
 from lab.simulator.server import Server
@@ -70,6 +73,8 @@ def test_host_is_silent_and_unreachable(running: Site, description: Server) -> N
     assert lan.ping("10.77.0.2", seconds=60)
     assert running.host.firewall()["dropped: link address, from a LAN"] == dropped + len(frames)
     assert not [one for one in lan.frames_since(mark) if _about_the_link(one.frame)]
+    with pytest.raises(LabError, match="no such frame"):  # since it was switched on, and for another minute
+        lan.wait_for(lambda frame: frame.source != mac, 60)
     for peer, nic in zip(running.lan, description.nics):
         assert set(peer.seen()) <= {nic.mac}
     assert running.host.denials() == []
