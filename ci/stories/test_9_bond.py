@@ -8,6 +8,7 @@ from lab.site import Site
 
 _FILE = "/etc/hal/hal.toml.d/90-story.toml"
 _BONDING = "/sys/class/net/halbond0/bonding"
+_SWITCH = "02:00:00:00:00:aa"
 _BONDS = (
     'bond = "802.3ad"\nlacp_rate = "fast"\n',
     'bond = "balance-xor"\narp_interval = 200\narp_targets = ["10.77.0.1", "10.77.1.1"]\n',
@@ -20,10 +21,16 @@ def test_bond(running: Site, description: Server) -> None:
     """LAN 0 becomes a bond of both NICs, of three kinds: the product's NIC keeps its link when one cable is pulled."""
     host, product, mac = running.host, running.product, description.nics[0].mac
     names = ", ".join(f'"{nic.mac}"' for nic in description.nics)
+    for number, port in enumerate(running.lan, 1):
+        port.aggregate(_SWITCH, number)
     for bond in _BONDS:
         host.shell.write(_FILE, f"[netcfg.lan.0]\nnics = [{names}]\n{bond}")
         host.run("systemctl", "reload", "hal-netcfg")
         host.wait_until("grep", "-q", "-w", "-e", bond.split('"')[1], f"{_BONDING}/mode")
+        if "802.3ad" in bond:
+            # The switch's two ports are one aggregate, and both NICs are in it.
+            host.wait_until("grep", "-q", _SWITCH, f"{_BONDING}/ad_partner_mac")
+            host.wait_until("grep", "-qx", "2", f"{_BONDING}/ad_num_ports")
         if "arp_targets" in bond:
             host.wait_until("grep", "-q", "10.77.0.1 10.77.1.1", f"{_BONDING}/arp_ip_target")
 

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Callable, Optional
 
 from lab.errors import LabError
+from lab.lan import lacp
 from lab.lan.capture import Capture
 from lab.lan.frames import BROADCAST, Arp, Echo, Ethernet, Ipv4
 from lab.lan.station import Station, random
@@ -105,6 +106,11 @@ class Peer:
                 return False
             self._capture.add(time.time(), frame)
             return True
+
+    def aggregate(self, system: str, number: int) -> None:
+        """Be port *number*, from 1, of the switch with this MAC address, and speak LACP."""
+        with self._changed:
+            self._station.lacp = lacp.Port(system, number)
 
     def mark(self) -> int:
         """This moment, for ``since``: what was received before does not count."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import Optional, Union
 
+from lab.lan import lacp
 from lab.lan.frames import BROADCAST, Arp, Echo, Ethernet, Flag, Ipv4, Tcp, Udp
 from lab.lan.tcp import Connection, refusal
 
@@ -22,11 +23,13 @@ class Station:
 
     :param address: its IPv4 address
     :param mac: its MAC address
+    :ivar lacp: the port of a switch that it is behind, where that port is part of a link aggregation
     """
 
     def __init__(self, address: str, mac: str) -> None:
         self.address = address
         self.mac = mac
+        self.lacp: Optional[lacp.Port] = None
         self._connections: dict[_Key, tuple[Connection, str]] = {}
         self._port = random(2)
 
@@ -37,6 +40,9 @@ class Station:
 
     def handle(self, frame: Ethernet, now: float) -> list[Ethernet]:
         """What it answers to a frame, if it is for this station."""
+        if self.lacp is not None and frame.destination == lacp.ADDRESS:
+            said = self.lacp.answer(frame, self.mac)
+            return [] if said is None else [said]
         untrusted = frame.payload
         if frame.destination not in (self.mac, BROADCAST) or frame.tag is not None:
             return []
