@@ -103,11 +103,11 @@ def test_changed_files(host: Host) -> None:
     assert rpmdb.changes("hal-*") == ()
     program, settings = host.target / "hal-toy", host.target / "hal-toy.toml"
     apart, other = host.target / "hal-apart", host.target / "halva"
-    content = {path: path.read_bytes() for path in (program, settings, apart, other)}
-    stamp = program.stat().st_mtime
+    # Each has its own time: they were built one after the other.
+    before = {path: (path.read_bytes(), path.stat().st_mtime) for path in (program, settings, apart, other)}
     program.write_text("PROGRAM\n")
     program.chmod(0o777)
-    os.utime(program, (stamp, stamp))
+    os.utime(program, (before[program][1],) * 2)
     settings.write_text("a longer setting\n")
     apart.unlink()
     other.unlink()
@@ -119,7 +119,7 @@ def test_changed_files(host: Host) -> None:
     ]
     assert [change.what for change in found[:2]] == [("missing",), ("mode", "content")]
     assert {"size", "content"} <= set(found[2].what)
-    for path, data in content.items():
+    for path, (data, stamp) in before.items():
         path.write_bytes(data)
         path.chmod(0o644)
         os.utime(path, (stamp, stamp))
