@@ -171,7 +171,7 @@ def test_what_is_wrong_is_said_and_is_exit_status_1(
     assert json.loads(capsys.readouterr().out)["problems"] == problems
 
 
-@pytest.mark.parametrize("other", [GONE, os.getpid()])
+@pytest.mark.parametrize("other", [GONE, os.getpid()], ids=["gone", "another"])
 def test_a_resident_that_has_ended_is_exit_status_3(
     directories: Path, capsys: pytest.CaptureFixture[str], other: int
 ) -> None:
