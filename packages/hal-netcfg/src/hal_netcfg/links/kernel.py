@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
 from hal_core.errors import HostError
-from hal_netcfg.links import kernelfile
+from hal_netcfg.links import direct, kernelfile
 from hal_netcfg.links.action import Action, Address, Change, Create, Delete, Ipv6
+from hal_netcfg.links.direct import Direct
 from hal_netcfg.links.link import Link
 from hal_netcfg.links.netlink import IPRoute, NetlinkError
 
@@ -60,11 +61,13 @@ class Kernel:
     """A netlink socket. One thread uses it.
 
     :param permanent: the permanent MAC address of each NIC, by name: netlink tells it only to newer pyroute2.
+    :param run_dir: where it is written down which NICs are the product's as they are; "": none is.
     :raise HostError: this process may not have one.
     """
 
-    def __init__(self, permanent: Callable[[], Mapping[str, str]] = dict) -> None:
+    def __init__(self, permanent: Callable[[], Mapping[str, str]] = dict, run_dir: str = "") -> None:
         self._permanent = permanent
+        self._direct = Direct(run_dir, self._prepare_function) if run_dir else None
         try:
             self._route = IPRoute()
         except OSError as error:
@@ -85,10 +88,12 @@ class Kernel:
             raise HostError(f"the kernel does not list its interfaces: {error}") from None
         names = {message["index"]: message.get_attr("IFLA_IFNAME") for message in messages}
         permanent = self._permanent()
-        return {
+        found = {
             names[message["index"]]: _link(message, names, addresses.get(message["index"], ()), permanent)
             for message in messages
         }
+        found.update((link.name, link) for link in (self._direct.links() if self._direct else ()))
+        return found
 
     def perform(self, action: Action) -> None:
         """One change.
@@ -104,7 +109,12 @@ class Kernel:
             raise HostError(f"{action}: {error.strerror or error}") from None
 
     def _perform(self, action: Action) -> None:
-        if isinstance(action, Create):
+        if self._direct and direct.is_direct(action.name):
+            if isinstance(action, Create):
+                self._direct.make(action.name, action.settings)
+            elif isinstance(action, Delete):
+                self._direct.remove(action.name)
+        elif isinstance(action, Create):
             self._create(action)
         elif isinstance(action, Delete):
             self._route.link((_RTM_DELLINK, _ACKNOWLEDGED), index=socket.if_nametoindex(action.name))
@@ -156,6 +166,21 @@ class Kernel:
             finally:
                 if action.up is None:
                     self._route.link("set", index=index, flags=was, change=_IFF_UP)
+
+    def _prepare_function(self, nic: str, mac: str) -> None:
+        """What virtual function 0 of a NIC wears, and that it may wear others beside it: VRRP, bridges in the product.
+
+        :raise HostError: the NIC's driver does not do that.
+        """
+        index = socket.if_nametoindex(nic)
+        # One request each: a driver may know the one and not the other. Trust allows what the check would forbid.
+        for setting in ({"mac": mac}, {"trust": 1}, {"spoofchk": 0}):
+            try:
+                self._route.link("set", index=index, vf={"vf": 0, **setting})
+            except NetlinkError as error:
+                (name,) = setting
+                reason = _REASONS.get(error.code, (os.strerror(error.code), ""))[0]
+                raise HostError(f"{nic}: {name} of its virtual function cannot be set: {reason}") from None
 
     def _address(self, action: Address) -> None:
         interface = ipaddress.ip_interface(action.address)
