@@ -198,6 +198,16 @@ def test_an_old_kernel_under_a_new_qemu_goes_by_path(host: Host) -> None:
     assert not [word for word in argv if "iommufd" in word]
 
 
+def test_by_path_where_descriptors_may_not_be_had(host: Host) -> None:
+    """A policy that knows nothing of /dev/iommu."""
+    host.with_cdev()
+    (host.root / "dev/iommu").unlink()
+    (host.root / "dev/iommu").mkdir()
+    host.lend()
+    argv = host.take(compiled(NEW))["argv"]
+    assert [word for word in argv if word.endswith(f",host={NIC}")]
+
+
 def test_a_group_that_is_not_viable(host: Host, capfd: pytest.CaptureFixture[str]) -> None:
     host.lend()
     host.viable = False

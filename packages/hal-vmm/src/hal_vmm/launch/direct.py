@@ -83,12 +83,18 @@ def _hand_over(address: str, direct: dict[str, Any], uid: int | None, place: Cal
     if os.path.exists(node) or not device:  # a kernel may have the one way, or the other, or both
         _try(node)
     if device:
-        place(os.open(device, os.O_RDWR | os.O_CLOEXEC), direct["fd"])
-        # The same number for all of them: one that is opened again takes the last one's place.
-        place(os.open(f"{DEV}/iommu", os.O_RDWR | os.O_CLOEXEC), direct["iommufd"])
-    elif uid is not None:
+        try:
+            place(os.open(device, os.O_RDWR | os.O_CLOEXEC), direct["fd"])
+            # The same number for all of them: one that is opened again takes the last one's place.
+            place(os.open(f"{DEV}/iommu", os.O_RDWR | os.O_CLOEXEC), direct["iommufd"])
+        except OSError:
+            if not os.path.exists(node):
+                raise  # else the other way is as good: a policy may know only that
+        else:
+            return True
+    if uid is not None:
         os.chown(node, uid, -1)
-    return bool(device)
+    return False
 
 
 def _device_node(address: str) -> str:
