@@ -55,6 +55,8 @@ _MODULES = (
         "8021q",
         "bonding",
         "macvtap",
+        "vfio_iommu_type1",
+        "vfio-pci",
         "autofs4",
         "binfmt_misc",
         "qemu_fw_cfg",
@@ -71,7 +73,11 @@ _MODULES = (
 
 # console: the journal's, so that the kernel's last words are there, too; COM1 is the product's. security: Debian's
 # kernel has AppArmor first. enforcing is not set: /etc/selinux/config says it, from the first boot on.
-_APPEND = f"root=LABEL={LABEL} console=tty0 console=hvc0 loglevel=4 security=selinux selinux=1 mitigations=off"
+# intel_iommu: Debian's kernel leaves Intel's IOMMUs alone otherwise; iommu=pt: the host's own devices do without.
+_APPEND = (
+    f"root=LABEL={LABEL} console=tty0 console=hvc0 loglevel=4 security=selinux selinux=1 mitigations=off "
+    "intel_iommu=on iommu=pt"
+)
 _ESP_MIB = 16
 _ROOT_MIB = 1536
 

@@ -123,7 +123,7 @@ class Network:
                     "number": lan.number,
                     "mac": lan.mac,
                     "mode": lan.mode,
-                    "nics": [{"name": port.name, "mac": port.mac, "host_mac": port.host_mac} for port in lan.ports],
+                    "nics": [vars(port) for port in lan.ports],
                     "bridge": lan.bridge if lan.mode == "bridge" else "",
                     "tap": lan.tap,
                     "bond": None if lan.bond is None else {**vars(lan.bond), "arp_targets": list(lan.bond.arp_targets)},
