@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -19,6 +20,8 @@ from hal_netcfg.links.action import Action, Address, Change, Create, Delete, Ipv
 from hal_netcfg.links.direct import Direct
 from hal_netcfg.links.link import Link
 from hal_netcfg.links.netlink import IPRoute, NetlinkError
+
+logger = logging.getLogger(__name__)
 
 # include/uapi/linux/if.h
 _IFF_UP, _IFF_NOARP, _IFF_ALLMULTI, _IFF_LOWER_UP = 0x1, 0x80, 0x200, 0x10000
@@ -170,17 +173,20 @@ class Kernel:
     def _prepare_function(self, nic: str, mac: str) -> None:
         """What virtual function 0 of a NIC wears, and that it may wear others beside it: VRRP, bridges in the product.
 
-        :raise HostError: the NIC's driver does not do that.
+        :raise HostError: the NIC's driver does not do that. Without the second the product has its address, at least.
         """
         index = socket.if_nametoindex(nic)
-        # One request each: a driver may know the one and not the other. Trust allows what the check would forbid.
-        for setting in ({"mac": mac}, {"trust": 1}, {"spoofchk": 0}):
+        # One request each: a driver may know the one and not the other.
+        settings: tuple[tuple[str, object], ...] = (("mac", mac), ("trust", 1), ("spoofchk", 0))
+        for name, value in settings:
             try:
-                self._route.link("set", index=index, vf={"vf": 0, **setting})
+                self._route.link("set", index=index, vf={"vf": 0, name: value})
             except NetlinkError as error:
-                (name,) = setting
                 reason = _REASONS.get(error.code, (os.strerror(error.code), ""))[0]
-                raise HostError(f"{nic}: {name} of its virtual function cannot be set: {reason}") from None
+                message = f"{nic}: {name} of its virtual function cannot be set: {reason}"
+                if name == "mac" or error.code != errno.EOPNOTSUPP:
+                    raise HostError(message) from None
+                logger.warning("%s", message)
 
     def _address(self, action: Address) -> None:
         interface = ipaddress.ip_interface(action.address)
