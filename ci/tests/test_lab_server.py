@@ -15,8 +15,8 @@ _MACS = [nic.mac for nic in server.load(server.shipped()["one-u"]).nics]
 _NUMA = server.shipped()["numa"].read_text("utf-8")
 
 
-def test_three_servers_ship() -> None:
-    assert list(server.shipped()) == ["numa", "old-box", "one-u"]
+def test_these_servers_ship() -> None:
+    assert list(server.shipped()) == ["direct", "numa", "old-box", "one-u"]
     for name, path in server.shipped().items():
         assert server.load(path).name == name
 
@@ -48,6 +48,7 @@ def test_numa_and_threads() -> None:
         ("serial_ports = 1", "serial_ports = true", "x.toml: serial_ports is True; allowed: 1 to 4"),
         ("dvd = true", "dvd = 1", "x.toml: dvd is 1; allowed: true, false"),
         ("threads = 1", "threads = 1\nsmt = 2", "x.toml: [cpu]: smt: there is no such key; allowed: sockets, cores,"),
+        ("dvd = true", "dvd = true\niommu = 1", "x.toml: iommu is 1; allowed: true, false"),
         ("dvd = true", "dvd = true\nusb = 1", "x.toml: usb: there is no such key; allowed: board, description,"),
         ("WD-ONEU-A2", "A,2", "x.toml: [[disk]] 2: serial is 'A,2'; allowed: 1 to 20 letters, digits, dots,"),
         ("WD-ONEU-A2", "HALKEY0001", "x.toml: serial = 'HALKEY0001' is there more than once; each has its own"),

@@ -50,6 +50,7 @@ class FakeKernel:
         self.attached: set[str] = set()  # taps that a QEMU has open
         self.log: list[Action] = []
         self.went_up: list[Link] = []  # as it was at that moment
+        self.lent: dict[str, Link] = {}  # NICs that are the product's as they are
         for nic in nics:
             self.plug_in(nic)
 
@@ -67,7 +68,7 @@ class FakeKernel:
         """Another one in the same state, but for what it has logged."""
         other = FakeKernel(flags_first=self._flags_first)
         other._links, other._born, other._told = dict(self._links), dict(self._born), set(self._told)
-        other._made, other.attached = self._made, set(self.attached)
+        other._made, other.attached, other.lent = self._made, set(self.attached), dict(self.lent)
         return other
 
     def plug_in(self, nic: Link) -> None:
@@ -115,6 +116,9 @@ class FakeKernel:
             return  # TUNSETIFF is content with the one that there is
         if link:
             raise HostError(f"{action}: there is one already")
+        if action.kind == "vfio":
+            self._hand_over(action)
+            return
         mac, mtu = self._random_mac(), 1500
         settings = {**_DEFAULTS.get(action.kind, {}), **action.settings}
         if action.kind == "bond":
@@ -130,7 +134,25 @@ class FakeKernel:
         made = Link(action.name, 0, action.kind, mac, mtu=mtu, lower=action.lower, ipv6=True, settings=settings)
         self.plug_in(made)
 
+    def _hand_over(self, action: Create) -> None:
+        """A NIC that is handed over whole is no interface any more."""
+        nic = str(action.settings["nic"])
+        if nic not in self._links:
+            raise HostError(f"{action}: it has gone")
+        if action.settings["mode"] == "vfio":
+            self.lent[nic] = self._links[nic]
+            self._unregister(self._links[nic])
+        self.plug_in(Link(action.name, 0, "vfio", settings=action.settings))
+
+    def _take_back(self, link: Link) -> None:
+        """As its driver makes it: with its own address, and down."""
+        nic = self.lent.pop(str(link.settings["nic"]), None)
+        if nic:
+            self.plug_in(Link(nic.name, 0, mac=nic.permanent, permanent=nic.permanent, max_mtu=nic.max_mtu, ipv6=True))
+
     def _unregister(self, link: Link) -> None:
+        if link.kind == "vfio":
+            self._take_back(link)
         for port in self._ports(link.name):
             self._release(port)
         for above in self._on_top(link.name):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fake_kernel import FakeKernel
 from hal_core.errors import HostError
-from hal_core.machine import Nic
+from hal_core.machine import Nic, Passthrough
 from hal_core.testing import synthetic
 from hal_netcfg.config import BONDS, LanConfig, NetcfgConfig
 from hal_netcfg.links import apply, difference, wanted
@@ -27,7 +27,7 @@ from interfaces import CHANGED, JOINED, KEPT, LANS, MADE, NICS, OURS, hardware
 
 
 def nic(name: str) -> Nic:
-    return synthetic.nic(0, name=name, mac=NICS[name])
+    return synthetic.nic(0, name=name, mac=NICS[name], passthrough=Passthrough(7, (), False, 1, 8, 0))
 
 
 # --- any past, and any wish: drawn beforehand, simple ones first, so that an example costs little and shrinks well ----
@@ -281,6 +281,10 @@ STORIES: dict[str, tuple[Sequence[Network], Sequence[Action], Network]] = {
         [Address("haltap2", "10.0.0.5/24", True)],
         DEFAULT,
     ),
+    "a NIC as it is": ([DEFAULT], [], planned({0: LanConfig(mode="vfio")})),
+    "a NIC of a bond as it is": ([planned({0: BOND})], [], planned({1: LanConfig(mode="vfio")})),
+    "a virtual function": ([planned({2: MACVTAP})], [], planned({2: LanConfig(mode="sriov", mtu=1500)})),
+    "no virtual function": ([planned({1: LanConfig(mode="sriov")})], [], DEFAULT),
     "settings": ([DEFAULT], [Change("hallan1", kind="bridge", settings={"stp_state": 1, "forward_delay": 9})], DEFAULT),
     "NICs in each other's places": ([DEFAULT], [], planned({0: LanConfig(("eno2",)), 1: LanConfig(("eno1",))})),
 }

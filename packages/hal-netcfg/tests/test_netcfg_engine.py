@@ -45,7 +45,7 @@ class FakeFirewall:
 @pytest.fixture(name="kernel")
 def new_kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeKernel:
     kernel = FakeKernel(map(hardware, (*NICS, KEPT)))
-    monkeypatch.setattr(engine, "Kernel", lambda permanent: kernel)
+    monkeypatch.setattr(engine, "Kernel", lambda *_: kernel)
     monkeypatch.setattr(netfilter, "_DIRECTORY", str(tmp_path / "none"))
     monkeypatch.setattr(unmanaged, "DIRECTORY", str(tmp_path / "NetworkManager"))
     monkeypatch.setenv("HAL_CONFIG_DIR", str(tmp_path / "etc"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ from hal_core.errors import HostError
 from hal_netcfg.links.action import Action, Change, Create, Delete
 from hal_netcfg.links.kernel import Kernel
 from hal_netcfg.links.link import Link
+from hal_netcfg.links.netlink import NetlinkError
 from hal_netcfg.testing import netns
 from hal_netcfg.testing.netns import Namespace
 from interfaces import ANY, CHANGED, JOINED, KEPT, MADE, NICS, hardware
@@ -89,6 +91,28 @@ def test_the_fake_kernel_does_what_the_real_one_does(kernel: Kernel, seed: int) 
         no = refused(fake, action)
         assert refused(kernel, action) == no, history
         assert seen(kernel.links()) == seen(fake.links()), "; ".join(history)
+
+
+def test_a_driver_without_virtual_functions_refuses_their_address(kernel: Kernel) -> None:
+    """It has understood the request: one that it does not, it ignores. That is as far as there is no hardware."""
+    with pytest.raises(HostError, match="eno1: mac of its virtual function cannot be set: its driver or this kernel"):
+        kernel._prepare_function("eno1", "00:1b:21:00:00:01")
+
+
+def test_a_driver_that_knows_only_the_address_is_good_enough(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = []
+
+    def link(_: str, index: int, vf: dict[str, object]) -> None:
+        asked.append(vf)
+        if "mac" not in vf:
+            raise NetlinkError(errno.EOPNOTSUPP)
+
+    monkeypatch.setattr(kernel._route, "link", link)
+    kernel._prepare_function("eno1", "00:1b:21:00:00:01")
+    assert asked == [{"vf": 0, "mac": "00:1b:21:00:00:01"}, {"vf": 0, "trust": 1}, {"vf": 0, "spoofchk": 0}]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
 
 
 def test_a_nic_that_somebody_else_has_stays_up(kernel: Kernel) -> None:

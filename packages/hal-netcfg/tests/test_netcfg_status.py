@@ -126,6 +126,7 @@ def test_the_same_as_json(directories: Path, resident: int, capsys: pytest.Captu
             "name": "eno1",
             "mac": "00:1b:21:00:00:01",
             "present": True,
+            "lent": False,
             "driver": "igb",
             "carrier": True,
             "speed_mbps": 1000,
@@ -240,7 +241,7 @@ def test_a_damaged_file_is_one_line_that_names_it(directories: Path, content: st
 def test_a_file_of_another_version_lacks_something(directories: Path, where: tuple[str | int, ...]) -> None:
     path = save(directories, GONE, NETWORK, Outcome("LAN 0", problem="busy"), _0=True)
     written = Path(path).read_text()
-    unused = {"mtu", "host_mac"}
+    unused = {"mtu", "host_mac", "driver"}
     inside: Any = json.loads(written)
     for step in where:
         inside = inside[step]
@@ -252,3 +253,38 @@ def test_a_file_of_another_version_lacks_something(directories: Path, where: tup
         put(directories, json.dumps(content).encode())
         with pytest.raises(FileFormatError, match=f"is damaged: no .*{key}.* in it"):
             status_command.collect(path)
+
+
+# --- NICs that the product has as they are ----------------------------------------------------------------------------
+
+
+def direct(mode: str) -> Network:
+    port = Port("eno9", "00:1b:21:00:00:09", "02:1b:21:00:00:09", "0000:03:00.0", "ixgbe")
+    return Network((Lan(0, port.mac, mode, (port,)),), HostLink())
+
+
+def seen(directory: Path, network: Network, **shown: bool) -> tuple[dict[str, Any], str]:
+    status = status_command.collect(save(directory, GONE, network, **shown))
+    return status["lans"][0]["nics"][0], status_command.render(status)
+
+
+def test_a_nic_that_has_been_handed_over_has_nothing_to_tell(
+    directories: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_command, "_PCI", str(directories / "pci"))
+    (directories / "pci/0000:03:00.0").mkdir(parents=True)
+    (directories / "pci/0000:03:00.0/driver").symlink_to("../../drivers/vfio-pci")
+    found, text = seen(directories, direct("vfio"))
+    assert (found["lent"], found["present"], found["driver"], found["speed_mbps"]) == (True, True, "vfio-pci", None)
+    assert "the product's: ask there  the NIC itself" in text
+
+
+def test_one_that_is_shared_tells_as_before(directories: Path) -> None:
+    nic(directories, "eno9", "ixgbe")
+    found, text = seen(directories, direct("sriov"))
+    assert (found["lent"], found["driver"], found["speed_mbps"]) == (False, "ixgbe", 1000)
+    assert "1000 Mbit/s full  a virtual function" in text
+
+
+def test_a_product_that_had_to_do_without_it_has_no_link(directories: Path) -> None:
+    assert "not here  no link" in seen(directories, direct("vfio"), _0=False)[1]

@@ -130,7 +130,7 @@ ALLOWED = [
     ("hal_qemu_launch_t", "hal_netcfg_t", "tun_socket", "relabelfrom", "… and attached to"),
     ("hal_netcfg_t", "hal_netcfg_t", "udp_socket", "create ioctl", "permanent addresses of NICs"),
     ("hal_netcfg_t", "hal_netcfg_t", "unix_dgram_socket", "create ioctl", "an interface's number"),
-    ("hal_netcfg_t", "sysfs_t", "file", "open read write", "the NICs; a bond's ARP targets"),
+    ("hal_netcfg_t", "sysfs_t", "file", "open read write", "the NICs; a bond's ARP targets; their drivers"),
     ("hal_netcfg_t", "udev_runtime_t", "file", "open read", "their names"),
     ("hal_netcfg_t", "proc_net_t", "file", "open read", "bonds"),
     ("hal_netcfg_t", "sysctl_net_t", "file", "open read write", "IPv6 and bridge netfilter off"),
@@ -142,6 +142,8 @@ ALLOWED = [
     ("iptables_t", "hal_netcfg_t", "process", "sigchld", "… and its end"),
     ("hal_netcfg_t", "hal_qmp_t", "sock_file", "write", "the state of cables"),
     ("hal_netcfg_t", "hal_qemu_launch_t", "unix_stream_socket", "connectto", "… by the launcher's socket"),
+    ("hal_netcfg_t", "hal_qemu_lock_t", "file", "open read lock", "does the product run?"),
+    ("hal_netcfg_t", "security_t", "file", "open read", "the boolean hal_direct_nics"),
     ("hal_netcfg_t", "hal_var_run_t", "file", "create write rename unlink lock", "its state"),
     ("hal_netcfg_t", "NetworkManager_runtime_t", "file", "create write rename unlink", "which NICs are none of its"),
     # all programs of HAL
@@ -172,7 +174,7 @@ FORBIDDEN = [
     ("hal_qemu_t", "tun_tap_device_t", "chr_file", "open", "a network of its own"),
     ("hal_qemu_t", "vhost_device_t", "chr_file", "open", "… by vhost"),
     ("hal_qemu_t", "memory_device_t", "chr_file", "open read write", "the host's memory"),
-    ("hal_qemu_t", "vfio_device_t", "chr_file", "open read write", "PCI devices"),
+    ("hal_qemu_t", "vfio_device_t", "chr_file", "append create setattr unlink", "more than to use PCI devices"),
     ("hal_qemu_t", "random_device_t", "chr_file", "write", "the kernel's entropy"),
     ("hal_qemu_t", "hal_image_t", "file", "open create unlink", "an image that it was not given"),
     ("hal_qemu_t", "hal_dump_t", "file", TOUCH, "memory dumps of earlier products"),
@@ -383,7 +385,8 @@ def test_qemu_has_no_capability_and_no_network(facts: dict[str, Any], domain: st
 def test_what_qemu_opens_is_a_short_list(facts: dict[str, Any]) -> None:
     """All of it: of the host's devices KVM, of its files nothing that is secret or that differs from host to host."""
     everybody = {"devtty_t", "null_device_t", "urandom_device_t", "zero_device_t"}  # … may open these
-    assert targets(facts, "hal_qemu_t", "chr_file", "open") == {"kvm_device_t", *everybody}
+    with_boolean = {"vfio_device_t"}
+    assert targets(facts, "hal_qemu_t", "chr_file", "open") == {"kvm_device_t", *with_boolean, *everybody}
     assert targets(facts, "hal_qemu_t", "blk_file", "open") == set()
     assert targets(facts, "hal_qemu_t", "sock_file", "write") == {"setrans_runtime_t"}  # … ask for labels in words
     libraries = {"ld_so_cache_t", "ld_so_t", "lib_t", "textrel_shlib_t"}
@@ -457,10 +460,18 @@ def test_who_rules_the_product(facts: dict[str, Any]) -> None:
 
 
 def test_emulation_needs_the_boolean(facts: dict[str, Any]) -> None:
-    assert facts["booleans"] == {"hal_qemu_tcg": False}
+    assert facts["booleans"] == {"hal_direct_nics": False, "hal_qemu_tcg": False}
     assert facts["allowed"]["hal_qemu_t hal_qemu_t process execmem"] == "hal_qemu_tcg is true"
     # The probe has no guest but one of ten bytes, and has to answer without KVM, too.
     assert facts["allowed"]["hal_qemu_probe_t hal_qemu_probe_t process execmem"] == ""
+
+
+@pytest.mark.parametrize("domain", ["hal_qemu_t", "hal_qemu_launch_t"])
+def test_pci_devices_need_the_boolean(facts: dict[str, Any], domain: str) -> None:
+    allowed = {rule: condition for rule, condition in facts["allowed"].items() if f"{domain} vfio_device_t " in rule}
+    assert f"{domain} vfio_device_t chr_file open" in allowed
+    assert set(allowed.values()) == {"hal_direct_nics is true"}
+    assert "hal_qemu_probe_t vfio_device_t chr_file open" not in facts["allowed"]
 
 
 def test_network_cards_are_asked_one_thing_only_and_taps_only_made(facts: dict[str, Any]) -> None:

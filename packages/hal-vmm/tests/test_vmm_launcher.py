@@ -378,7 +378,7 @@ def test_a_plan_with_a_wrong_value_says_which(tmp_path: Path, key: str, value: o
     assert raised.value.message.endswith(" missing or wrong")
 
 
-@pytest.mark.parametrize("key", sorted(readplan._PLAN))
+@pytest.mark.parametrize("key", sorted(readplan._PLAN.keys() - {"directs", "direct_memlock"}))
 def test_a_plan_that_lacks_a_key_says_which(tmp_path: Path, key: str) -> None:
     path = tmp_path / "qemu.json"
     content = write(tmp_path)

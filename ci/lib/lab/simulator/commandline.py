@@ -54,6 +54,8 @@ def _computer(server: Server, accel: str, code: Optional[Path]) -> Options:
         machine = {"pflash0": "code", "pflash1": "variables"}
         yield "-blockdev", _of("file", node_name="code", filename=code, read_only="on")
         yield "-blockdev", _of("file", node_name="variables", filename=files.VARIABLES)
+    if server.iommu and accel == "kvm":
+        machine["kernel_irqchip"] = "split"  # or QEMU cannot remap interrupts
     yield "-name", _of("debug-threads=on", guest=server.name)
     yield "-machine", _of(server.board, **machine)
     yield "-action", _ACTIONS
@@ -73,6 +75,9 @@ def _computer(server: Server, accel: str, code: Optional[Path]) -> Options:
             yield "-numa", f"cpu,node-id={number},socket-id={socket}"
     # QEMU's docs/specs/fw_cfg.rst keeps names below opt/ for whoever starts it.
     yield "-fw_cfg", f"name=opt/hal-lab/hal.toml,file={files.HAL_TOML}"
+    if server.iommu:
+        # Intel's in front of AMD's processor: Linux goes by the tables of the firmware. Before any other device.
+        yield "-device", "intel-iommu,intremap=on"
     yield "-vga", "std"
     yield "-display", "none"
     yield "-vnc", f"unix:{files.VNC}"
@@ -158,7 +163,10 @@ def _network(server: Server) -> Options:
         ends = f"local.path={files.lan(number)},remote.type=unix,remote.path={files.lan_peer(number)}"
         yield "-netdev", f"dgram,id=lan{number},local.type=unix,{ends}"
         # Without its boot ROM: nobody boots from the network here, and finding that out takes seconds.
-        yield "-device", _of(nic.model, id=f"nic{number}", netdev=f"lan{number}", mac=nic.mac, romfile="")
+        device = _of(nic.model, id=f"nic{number}", netdev=f"lan{number}", mac=nic.mac, romfile="")
+        # Such a NIC goes by the IOMMU only if it is told; then it can be handed to a virtual machine.
+        behind = server.iommu and nic.model.startswith("virtio")
+        yield "-device", device + (",disable-legacy=on,iommu_platform=on" if behind else "")
 
 
 def _boots(server: Server, place: int) -> str:

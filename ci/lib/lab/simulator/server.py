@@ -90,6 +90,7 @@ class Server:
     memory_mib: int
     serial_ports: int
     dvd: bool
+    iommu: bool
     watchdog: str
     cpu: Cpu
     numa: tuple[Numa, ...]
@@ -156,6 +157,7 @@ def parse(text: str, path: Path) -> Server:
         memory_mib=top.number("memory_mib", 64, 1 << 20),
         serial_ports=top.number("serial_ports", 1, 4),
         dvd=top.truth("dvd"),
+        iommu=top.truth("iommu", False),
         watchdog=top.choice("watchdog", _WATCHDOGS[board]),
         cpu=_cpu(top.table("cpu")),
         numa=tuple(_numa(table) for table in top.tables("numa")),
@@ -238,6 +240,7 @@ def _check(server: Server, path: Path) -> None:
     for bus, most in _BUSES[server.board].items():
         count = sum(disk.bus == bus for disk in server.disks)
         unless(count <= most, f"{count} [[disk]]s have bus = {bus!r}; there is room for {most}")
+    unless(not server.iommu or server.board == "q35", 'iommu = true needs board = "q35"')
     if server.numa:
         sockets = sorted(socket for node in server.numa for socket in node.sockets)
         unless(

@@ -23,8 +23,9 @@ class LanConfig:
     )
     mode: str = option(
         "bridge",
-        'How the product gets at it: "bridge"; "macvtap", without a bridge, so that LACP reaches the product, too. '
-        '"sriov" and "vfio" are refused, with the reason.',
+        'How the product gets at it: "bridge"; "macvtap", without a bridge, so that LACP reaches the product, too; '
+        '"vfio", the NIC itself as a PCI device; "sriov", a virtual function of it. The last two need an IOMMU, and '
+        "the product's own driver for the NIC; refused, with the reason, where they cannot be.",
         choices=MODES,
     )
     mtu: int = option(0, "MTU of the NICs in bytes. 0: netcfg.mtu.", low=0, high=HIGHEST_MTU)

@@ -16,7 +16,7 @@ from typing import Optional
 
 from hal_core import atomic
 from hal_core.errors import HostError
-from hal_netcfg import names, unmanaged
+from hal_netcfg import ability, names, unmanaged
 from hal_netcfg.config import NetcfgConfig
 from hal_netcfg.firewall import firewall, ports
 from hal_netcfg.firewall.firewall import Loaded
@@ -63,7 +63,7 @@ class Engine:
         self._run_dir = run_dir
         self._config = config
         self._hardware = hardware or Hardware()
-        self._kernel = Kernel(self._hardware.permanent)
+        self._kernel = Kernel(self._hardware.permanent, run_dir)
         self._guarded: Optional[Guard] = None  # what the firewall was last seen to be as
 
     @property
@@ -78,7 +78,8 @@ class Engine:
         """:raise HalError: it cannot be known what is there, or what ought to be."""
         nics = self._hardware.nics()
         links = self._kernel.links()
-        network = lans.plan(nics, product.read(self._run_dir), self._config)
+        given = product.read(self._run_dir)
+        network = lans.plan(nics, given, self._config, ability.read(self._run_dir, self._config))
         clash = lans.clash(network.link, _addresses_of_others(network, links))
         if clash:
             network = replace(network, problems=(clash, *network.problems))

@@ -8,6 +8,9 @@ LAN_BRIDGE = "hallan"
 LAN_TAP = "haltap"
 BOND = "halbond"
 
+#: Not an interface but the place of one, where the product has the NIC itself, or a virtual function of it.
+DIRECT = "haldirect"
+
 #: The host-only link: a bridge with the host's address, and the product's tap.
 HOST_LINK = "halint"
 HOST_TAP = "haltapint"

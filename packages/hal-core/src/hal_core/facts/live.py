@@ -1,6 +1,6 @@
-"""What only the running kernel can tell, because it is in no file: a NIC's permanent address, and whether KVM is there.
+"""What no file of the kernel's tells: a NIC's permanent address, whether KVM is there, which NICs HAL has handed over.
 
-The thin edge of the facts: never called for a recorded machine. A recording holds the addresses as files.
+The thin edge of the facts: never called for a recorded machine. A recording holds addresses and NICs as files.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 
+from hal_core import lent, paths
 from hal_core.facts import nics
 
 _SIOCETHTOOL = 0x8946  # include/uapi/linux/sockios.h
@@ -21,6 +22,15 @@ _IFNAMSIZ = 16
 
 def has_kvm() -> bool:
     return os.path.exists("/dev/kvm")
+
+
+def lent_nics() -> dict[str, bytes]:
+    """The file that facts look for at :data:`nics.LENT`; none where nothing was handed over."""
+    try:
+        with open(lent.path(paths.run_dir()), "rb") as file:
+            return {nics.LENT: file.read()}
+    except OSError:
+        return {}
 
 
 def permanent_addresses() -> dict[str, bytes]:

@@ -5,6 +5,9 @@ A port is an interface of type Ethernet with a device behind it. Left out, for t
 * InfiniBand (its type is another one) and everything virtual: bridges, bonds, VLANs, taps (no device behind them).
 * Wireless: an access point accepts no frames from a second address behind a station, so it cannot be handed over.
 * SR-IOV virtual functions (``device/physfn``): shares of a port that is already in the list.
+
+A NIC that HAL has handed to the product whole is no interface at the moment, and a NIC of this server all the same:
+:mod:`hal_core.lent` tells of it.
 """
 
 from __future__ import annotations
@@ -13,12 +16,15 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple, Optional
 
-from hal_core.facts import numa, parse, udevdb
+from hal_core import lent
+from hal_core.facts import numa, parse, passthrough, udevdb
 from hal_core.facts.tree import Tree
+from hal_core.lent import Lent
 from hal_core.machine import Nic
 
 ROOT = "/sys/class/net"
 PERMANENT = "/hal/nics"  # where a recording keeps what ethtool said: /hal/nics/eth0/permaddr
+LENT = "/hal/lent-nics"  # … and what hal-netcfg has written down of NICs that are the product's
 
 _ETHERNET = 1  # ARPHRD_ETHER, include/uapi/linux/if_arp.h
 _MAC = re.compile("(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
@@ -37,6 +43,7 @@ def read(tree: Tree) -> tuple[Nic, ...]:
     bonds = _bonds(tree)
     vlans = _vlans(tree)
     found = [(_order(tree, name), _nic(tree, name, bonds, vlans)) for name in names]
+    found += [(_order_of_lent(one), _lent(tree, one)) for one in _lent_whole(tree) if one.nic not in names]
     return tuple(nic for _, nic in sorted(found, key=lambda pair: pair[0]))
 
 
@@ -70,19 +77,54 @@ def _nic(tree: Tree, name: str, bonds: Mapping[str, _Bond], vlans: Mapping[str, 
     master = tree.link(f"{directory}/master") or tree.link(f"{directory}/brport/bridge") or (bond.name if bond else "")
     speed = tree.integer(f"{directory}/speed")
     carrier = tree.integer(f"{directory}/carrier")
+    # A USB adapter is found again by its USB port, everything else by the PCI device that it is, or is behind.
+    bus_path = device.rpartition("/")[2] if bus == "usb" or not chain else chain[-1]
     return Nic(
         name=name,
         mac=_permanent_mac(tree, name, bond, bool(master)),
         driver=tree.link(f"{directory}/device/driver"),
         bus=bus,
-        # A USB adapter is found again by its USB port, everything else by the PCI device that it is, or is behind.
-        bus_path=device.rpartition("/")[2] if bus == "usb" or not chain else chain[-1],
+        bus_path=bus_path,
         speed_mbps=speed if speed and speed > 0 else None,  # -1: no link
         carrier=None if carrier is None else carrier == 1,
         mtu=tree.integer(f"{directory}/mtu"),
         master=master,
         vlans=tuple(_vlans_on(tree, name) or vlans.get(name, ())),
         node=numa.node_of_device(tree, _controller(device, chain)),
+        passthrough=passthrough.read(tree, bus_path) if bus in ("pci", "virtio") else None,
+    )
+
+
+def _lent_whole(tree: Tree) -> list[Lent]:
+    """What is damaged there is not known; hal-netcfg says so."""
+    text = tree.text(LENT)
+    try:
+        every = lent.parsed(text) if text else {}
+    except ValueError:
+        return []
+    return [one for one in every.values() if tree.link(f"/sys/bus/pci/devices/{one.pci}/driver") == "vfio-pci"]
+
+
+def _order_of_lent(one: Lent) -> tuple[object, ...]:
+    """Where it was as an interface: only NICs with one port on their PCI function are handed over whole."""
+    return (False, parse.pci_key(one.pci), parse.natural(""), 0, parse.natural(one.nic))
+
+
+def _lent(tree: Tree, one: Lent) -> Nic:
+    return Nic(
+        name=one.nic,
+        mac=one.mac,
+        driver=one.driver,
+        bus="pci",
+        bus_path=one.pci,
+        speed_mbps=None,
+        carrier=None,
+        mtu=None,
+        master="",
+        vlans=(),
+        node=numa.node_of_device(tree, f"/sys/bus/pci/devices/{one.pci}"),
+        passthrough=passthrough.read(tree, one.pci),
+        lent=True,
     )
 
 

@@ -20,6 +20,7 @@ from hal_core.machine import (
     Nic,
     NumaNode,
     Partition,
+    Passthrough,
     PciDevice,
     SerialPort,
     UsbDevice,
@@ -127,6 +128,7 @@ def usb_key(index: int) -> Disk:
 
 def nic(index: int, **overrides: Any) -> Nic:
     """The Ethernet port number ``index``: two ports to a card, every card on a bus of its own, link up, 1 Gbit/s."""
+    nothing_special = Passthrough(group=None, others=(), firmware_memory=False, interfaces=1, total_vfs=0, vfs=0)
     made_up = Nic(
         name=f"enp{FIRST_NIC_BUS + index // 2}s0f{index % 2}",
         mac=f"00:1b:21:00:{index >> 8:02x}:{index & 255:02x}",
@@ -139,6 +141,7 @@ def nic(index: int, **overrides: Any) -> Nic:
         master="",
         vlans=(),
         node=None,
+        passthrough=None if overrides.get("bus") == "usb" else nothing_special,
     )
     return dataclasses.replace(made_up, **overrides)
 

@@ -7,6 +7,7 @@ import json
 import sys
 
 from hal_core import arguments, table
+from hal_core.machine import Nic
 from hal_netcfg import hardware
 
 USAGE = """\
@@ -35,8 +36,27 @@ def main(argv: list[str]) -> int:
         print(json.dumps([dataclasses.asdict(nic) for nic in nics], indent=2))
         return 0
     rows = [
-        (nic.name, nic.mac, nic.driver, nic.bus_path, nic.speed_mbps if nic.carrier else None, nic.mtu, nic.master)
+        (
+            nic.name,
+            nic.mac,
+            nic.driver,
+            nic.bus_path,
+            nic.speed_mbps if nic.carrier else None,
+            nic.mtu,
+            "the product" if nic.lent else nic.master,
+            _group(nic),
+            nic.passthrough.total_vfs if nic.passthrough else None,
+        )
         for nic in nics
     ]
-    print(table.render(("NIC", "PERMANENT MAC", "DRIVER", "BUS PATH", "MBIT/S", "MTU", "IN"), rows))
+    head = ("NIC", "PERMANENT MAC", "DRIVER", "BUS PATH", "MBIT/S", "MTU", "IN", "IOMMU GROUP", "VFS")
+    print(table.render(head, rows))
     return 0
+
+
+def _group(nic: Nic) -> str:
+    """Its group, and who else is in it: with those it would have to be handed over."""
+    place = nic.passthrough
+    if place is None or place.group is None:
+        return ""
+    return f"{place.group}, with {', '.join(place.others)}" if place.others else str(place.group)

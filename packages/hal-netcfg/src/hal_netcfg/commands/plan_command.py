@@ -7,7 +7,7 @@ import os
 import sys
 
 from hal_core import arguments, config, paths
-from hal_netcfg import hardware
+from hal_netcfg import ability, hardware
 from hal_netcfg.config import NetcfgConfig
 from hal_netcfg.plan import lans, product, show
 
@@ -42,7 +42,10 @@ def main(argv: list[str]) -> int:
     nics = hardware.read(root)
     # What hal-vmm has planned is about this server. What it would plan for a recorded one is no secret.
     live = os.path.realpath(root) == "/"
-    network = lans.plan(nics, product.read(paths.run_dir()) if live else lans.product_nics(nics), settings)
+    if live:
+        network = lans.plan(nics, product.read(paths.run_dir()), settings, ability.read(paths.run_dir(), settings))
+    else:
+        network = lans.plan(nics, lans.product_nics(nics), settings)
     if "json" in given:
         print(json.dumps(network.to_json(), indent=2))
     else:

@@ -28,6 +28,7 @@ examples:
   hal netcfg status --json | jq '.lans[] | select(.carrier | not)'
 """
 _NET = "/sys/class/net"
+_PCI = "/sys/bus/pci/devices"
 _ERRORS = ("rx_errors", "tx_errors", "rx_dropped", "tx_dropped")
 
 
@@ -85,7 +86,7 @@ def render(status: dict[str, Any]) -> str:
                     nic.get("name"),
                     nic.get("driver"),
                     _link_text(nic),
-                    " " if index else {None: "no product", True: "link", False: "no link"}[lan["product_sees"]],
+                    " " if index else _product_sees(lan),
                     nic.get("mtu"),
                     nic.get("errors"),
                     nic.get("bond", " ") or " ",
@@ -112,9 +113,18 @@ def render(status: dict[str, Any]) -> str:
     return "\n".join(parts) + "\n"
 
 
+def _product_sees(lan: dict[str, Any]) -> str:
+    if lan["product_sees"] is not None:
+        return "link" if lan["product_sees"] else "no link"
+    # Its cable is no business of QEMU's, nor of hal-netcfg's.
+    return {"vfio": "the NIC itself", "sriov": "a virtual function"}.get(lan["mode"], "no product")
+
+
 def _link_text(nic: dict[str, Any]) -> str:
     if not nic:
         return "no NIC"
+    if nic["lent"]:
+        return "the product's: ask there"
     if not nic["present"]:
         return "not here"
     if not nic["carrier"]:
@@ -124,7 +134,7 @@ def _link_text(nic: dict[str, Any]) -> str:
 
 
 def _lan(lan: dict[str, Any], shown: Optional[bool]) -> dict[str, Any]:
-    nics = [_nic(nic["name"], nic["mac"], f"halbond{lan['number']}" if lan["bond"] else "") for nic in lan["nics"]]
+    nics = [_nic(nic, f"halbond{lan['number']}" if lan["bond"] else "") for nic in lan["nics"]]
     return {
         "number": lan["number"],
         "mac": lan["mac"],
@@ -138,14 +148,18 @@ def _lan(lan: dict[str, Any], shown: Optional[bool]) -> dict[str, Any]:
     }
 
 
-def _nic(name: str, mac: str, bond: str) -> dict[str, Any]:
+def _nic(nic: dict[str, Any], bond: str) -> dict[str, Any]:
+    name, driver = nic["name"], _driver(f"{_NET}/{nic['name']}/device")
+    # A NIC that has been handed over whole is no interface: only its PCI device is left to be looked at.
+    lent = not driver and bool(nic["bus_path"]) and _driver(f"{_PCI}/{nic['bus_path']}") == "vfio-pci"
     speed = _read(name, "speed")
     errors = {what: int(_read(name, f"statistics/{what}") or 0) for what in _ERRORS}
     return {
         "name": name,
-        "mac": mac,
-        "present": os.path.exists(f"{_NET}/{name}"),
-        "driver": os.path.basename(_target(f"{_NET}/{name}/device/driver")),
+        "mac": nic["mac"],
+        "present": lent or os.path.exists(f"{_NET}/{name}"),
+        "lent": lent,
+        "driver": "vfio-pci" if lent else driver,
         "carrier": _carrier(name),
         "speed_mbps": int(speed) if speed.isdecimal() else None,  # -1, or an error: no link
         "duplex": _read(name, "duplex").replace("unknown", ""),
@@ -176,9 +190,9 @@ def _read(name: str, what: str) -> str:
         return ""
 
 
-def _target(path: str) -> str:
+def _driver(device: str) -> str:
     try:
-        return os.readlink(path)
+        return os.path.basename(os.readlink(f"{device}/driver"))
     except OSError:
         return ""
 

@@ -15,6 +15,9 @@ class Create:
     settings: Mapping[str, object] = field(default_factory=dict)
 
     def __str__(self) -> str:
+        if self.kind == "vfio":
+            which = "" if self.settings["mode"] == "vfio" else "a virtual function of "
+            return f"hand {which}{self.settings['nic']} ({self.settings['pci']}) to the product: {self.name}"
         return f"make {self.name} ({self.kind}{f' on {self.lower}' if self.lower else ''})"
 
 

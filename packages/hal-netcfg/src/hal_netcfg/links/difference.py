@@ -22,8 +22,11 @@ class Postponed(Exception):
 
 
 def is_product_running(links: Mapping[str, Link]) -> bool:
-    """A tap has a carrier while a QEMU is attached to it, whatever the NIC's carrier (drivers/net/tun.c)."""
-    return any(link.kind == "tun" and link.carrier for link in links.values() if link.name.startswith(names.LAN_TAP))
+    """A tap has a carrier while a QEMU is attached to it, whatever the NIC's carrier (drivers/net/tun.c). A direct NIC
+    has one for as long as there is a QEMU at all.
+    """
+    ours = [link for link in links.values() if link.name.startswith((names.LAN_TAP, names.DIRECT))]
+    return any(link.kind in ("tun", "vfio") and link.carrier for link in ours)
 
 
 def steps(group: Group, links: Mapping[str, Link]) -> tuple[tuple[Step, ...], dict[str, Link]]:
@@ -89,7 +92,7 @@ def _back_into_bond(port: Link) -> Iterator[Change]:
 
 def _made_otherwise(wanted: Wanted, link: Link) -> bool:
     """What can only be said when it is made: a mode, with all that depends on it; what a macvtap sits on."""
-    made_for_good = wanted.kind in ("bond", "macvtap")
+    made_for_good = wanted.kind in ("bond", "macvtap", "vfio")
     return made_for_good and (link.settings, link.lower) != (wanted.settings, wanted.lower)
 
 
@@ -98,10 +101,14 @@ def _remove(name: str, after: dict[str, Link]) -> Iterator[Step]:
     if link is None:
         return
     # Whether a QEMU has a macvtap open, nothing tells; its carrier is the NIC's.
-    if link.carrier if link.kind == "tun" else link.kind == "macvtap" and is_product_running(after):
+    if link.carrier if link.kind in ("tun", "vfio") else link.kind == "macvtap" and is_product_running(after):
         raise Postponed(f"{name} is the running product's: at its next start")
     for port in [port for port in after.values() if port.master == name]:
         yield from _release(port, after)
+    if link.kind == "vfio":
+        yield Step(Delete(name), (Create(name, link.kind, "", link.settings),) if link.settings else ())
+        del after[name]
+        return
     again = [
         Create(name, link.kind, link.lower, link.settings),
         *(() if link.ipv6 else (Ipv6(name, False),)),

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
 from hal_core.errors import HostError
-from hal_netcfg.links import kernelfile
+from hal_netcfg.links import direct, kernelfile
 from hal_netcfg.links.action import Action, Address, Change, Create, Delete, Ipv6
+from hal_netcfg.links.direct import Direct
 from hal_netcfg.links.link import Link
 from hal_netcfg.links.netlink import IPRoute, NetlinkError
+
+logger = logging.getLogger(__name__)
 
 # include/uapi/linux/if.h
 _IFF_UP, _IFF_NOARP, _IFF_ALLMULTI, _IFF_LOWER_UP = 0x1, 0x80, 0x200, 0x10000
@@ -60,11 +64,13 @@ class Kernel:
     """A netlink socket. One thread uses it.
 
     :param permanent: the permanent MAC address of each NIC, by name: netlink tells it only to newer pyroute2.
+    :param run_dir: where it is written down which NICs are the product's as they are; "": none is.
     :raise HostError: this process may not have one.
     """
 
-    def __init__(self, permanent: Callable[[], Mapping[str, str]] = dict) -> None:
+    def __init__(self, permanent: Callable[[], Mapping[str, str]] = dict, run_dir: str = "") -> None:
         self._permanent = permanent
+        self._direct = Direct(run_dir, self._prepare_function) if run_dir else None
         try:
             self._route = IPRoute()
         except OSError as error:
@@ -85,10 +91,12 @@ class Kernel:
             raise HostError(f"the kernel does not list its interfaces: {error}") from None
         names = {message["index"]: message.get_attr("IFLA_IFNAME") for message in messages}
         permanent = self._permanent()
-        return {
+        found = {
             names[message["index"]]: _link(message, names, addresses.get(message["index"], ()), permanent)
             for message in messages
         }
+        found.update((link.name, link) for link in (self._direct.links() if self._direct else ()))
+        return found
 
     def perform(self, action: Action) -> None:
         """One change.
@@ -104,7 +112,12 @@ class Kernel:
             raise HostError(f"{action}: {error.strerror or error}") from None
 
     def _perform(self, action: Action) -> None:
-        if isinstance(action, Create):
+        if self._direct and direct.is_direct(action.name):
+            if isinstance(action, Create):
+                self._direct.make(action.name, action.settings)
+            elif isinstance(action, Delete):
+                self._direct.remove(action.name)
+        elif isinstance(action, Create):
             self._create(action)
         elif isinstance(action, Delete):
             self._route.link((_RTM_DELLINK, _ACKNOWLEDGED), index=socket.if_nametoindex(action.name))
@@ -156,6 +169,24 @@ class Kernel:
             finally:
                 if action.up is None:
                     self._route.link("set", index=index, flags=was, change=_IFF_UP)
+
+    def _prepare_function(self, nic: str, mac: str) -> None:
+        """What virtual function 0 of a NIC wears, and that it may wear others beside it: VRRP, bridges in the product.
+
+        :raise HostError: the NIC's driver does not do that. Without the second the product has its address, at least.
+        """
+        index = socket.if_nametoindex(nic)
+        # One request each: a driver may know the one and not the other.
+        settings: tuple[tuple[str, object], ...] = (("mac", mac), ("trust", 1), ("spoofchk", 0))
+        for name, value in settings:
+            try:
+                self._route.link("set", index=index, vf={"vf": 0, name: value})
+            except NetlinkError as error:
+                reason = _REASONS.get(error.code, (os.strerror(error.code), ""))[0]
+                message = f"{nic}: {name} of its virtual function cannot be set: {reason}"
+                if name == "mac" or error.code != errno.EOPNOTSUPP:
+                    raise HostError(message) from None
+                logger.warning("%s", message)
 
     def _address(self, action: Address) -> None:
         interface = ipaddress.ip_interface(action.address)

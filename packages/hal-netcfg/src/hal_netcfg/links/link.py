@@ -13,7 +13,7 @@ class Link:
 
     name: str
     index: int
-    kind: str = ""  # "bridge", "bond", "tun", "macvtap", …; "" for a NIC
+    kind: str = ""  # "bridge", "bond", "tun", "macvtap", …; "" for a NIC; "vfio": see hal_netcfg.links.direct
     mac: str = ""
     permanent: str = ""  # the address that it was made with; "" if unknown
     mtu: int = 1500  # bytes

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 
 from hal_netcfg import names
+from hal_netcfg.links import direct
 from hal_netcfg.links.link import Group, Link, Wanted
+from hal_netcfg.plan.direct import MODES
 from hal_netcfg.plan.macs import host_mac
 from hal_netcfg.plan.network import Bond, HostLink, Lan, Network
 
@@ -34,7 +36,7 @@ BOND_MODES = {
     "balance-tlb": 5,
 }
 
-_OURS = re.compile(f"({names.LAN_BRIDGE}|{names.LAN_TAP}|{names.BOND})([0-9]+)")
+_OURS = re.compile(f"({names.LAN_BRIDGE}|{names.LAN_TAP}|{names.BOND}|{names.DIRECT})([0-9]+)")
 _USUAL_MTU = 1500  # bytes
 
 HOST_LINK_GROUP = "the private link"
@@ -81,11 +83,14 @@ def _lan(lan: Lan, network: Network, links: Mapping[str, Link]) -> Group:
     if lan.mode == "macvtap":
         wanted = tuple(_macvtap(lan, mtu, up))
         keep = {lan.tap, *(port.name for port in lan.ports)}
+    elif lan.mode in MODES:
+        wanted = tuple(_direct(lan, mtu))
+        keep = {one.name for one in wanted}
     else:
         wanted = tuple(_bridged(lan, mtu, up))
         keep = {one.name for one in wanted}
     # Another mode's, or a bond that is none any more.
-    others = (lan.bridge, f"{names.BOND}{lan.number}", lan.tap)
+    others = (lan.bridge, f"{names.BOND}{lan.number}", lan.tap, lan.direct)
     return Group(f"LAN {lan.number}", wanted, tuple(name for name in others if name in links and name not in keep))
 
 
@@ -167,6 +172,20 @@ def _macvtap(lan: Lan, mtu: int, up: bool) -> Iterator[Wanted]:
             addresses=(),
             settings={"mode": "passthru"},
         )
+
+
+def _direct(lan: Lan, mtu: int) -> Iterator[Wanted]:
+    """With vfio, the NIC is left as its driver made it, because it is an interface for the last time. With sriov it
+    stays, up, with the host's address: its virtual function has a link for as long.
+    """
+    for port in lan.ports:
+        if lan.mode == "vfio":
+            yield Wanted(port.name, mac=port.mac, master="", up=False)
+        else:
+            mac = port.host_mac
+            yield Wanted(port.name, mac=mac, mtu=mtu, master="", up=True, noarp=True, ipv6=False, addresses=())
+        settings = direct.wanted(lan.mode, port.name, lan.mac, port.driver, port.bus_path)
+        yield Wanted(lan.direct, "vfio", settings=settings)
 
 
 def _tap(name: str, bridge: str, mtu: int) -> Wanted:

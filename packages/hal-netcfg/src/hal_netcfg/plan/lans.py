@@ -5,21 +5,20 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Optional
 
 from hal_core.errors import ConfigError
 from hal_core.machine import Nic
 from hal_netcfg.config import HIGHEST_MTU, LOWEST_MTU, LanConfig, NetcfgConfig
+from hal_netcfg.plan import direct
+from hal_netcfg.plan.direct import Ability
 from hal_netcfg.plan.macs import host_mac
 from hal_netcfg.plan.network import Bond, HostLink, Kept, Lan, Network, Port, Problem, ProductNic
 
+_ANY = Ability()
 _MOST_ARP_TARGETS = 16  # BOND_MAX_ARP_TARGETS, include/net/bonding.h
 _NO_ARP = ("802.3ad", "balance-tlb")  # Documentation/networking/bonding.rst, arp_interval
-
-_REFUSED = {
-    "sriov": "a virtual function would have to be opened by QEMU itself, which HAL's QEMU may not",
-    "vfio": "QEMU would have to open /dev/vfio/vfio itself, which HAL's QEMU may not",
-}
 
 
 def product_nics(nics: Sequence[Nic]) -> tuple[ProductNic, ...]:
@@ -28,7 +27,12 @@ def product_nics(nics: Sequence[Nic]) -> tuple[ProductNic, ...]:
     return tuple(ProductNic(number, nic.mac) for number, nic in enumerate(given))
 
 
-def plan(nics: Sequence[Nic], product: Optional[Sequence[ProductNic]], config: NetcfgConfig) -> Network:
+def plan(
+    nics: Sequence[Nic],
+    product: Optional[Sequence[ProductNic]],
+    config: NetcfgConfig,
+    ability: Ability = _ANY,
+) -> Network:
     """The whole network.
 
     A LAN that cannot be as it is configured is left out and is a problem; all others are planned.
@@ -36,6 +40,7 @@ def plan(nics: Sequence[Nic], product: Optional[Sequence[ProductNic]], config: N
     :param nics: the server's, in its own order.
     :param product: the product's, as hal-vmm has planned them; None: it has not yet. Guessing would be worse than
         waiting: a wrong guess connects the product to somebody else's LAN.
+    :param ability: whether QEMU can be handed a NIC; the default is that it can.
     :raise ConfigError: ``link_network`` is no network of four addresses, ``mtu`` is too small.
     """
     link = _link(config.link_network)
@@ -59,6 +64,10 @@ def plan(nics: Sequence[Nic], product: Optional[Sequence[ProductNic]], config: N
             ports = tuple(nic for nic in unclaimed if nic.mac == product_nic.mac)[:1]
             unclaimed = [nic for nic in unclaimed if nic not in ports]
         problems += [Problem(number, message) for message in _wrong(number, lan_config)]
+        problems += [
+            Problem(number, message)
+            for message in direct.wrong(f"netcfg.lan.{number}", lan_config, product_nic.mac, ports, ability)
+        ]
         lans.append(_lan(product_nic, ports, lan_config, config))
     untouched = frozenset(problem.number for problem in problems if problem.number is not None)
     lans = [lan for lan in lans if lan.number not in untouched]
@@ -156,8 +165,6 @@ def _nobody(number: int, config: LanConfig, missing: Sequence[str], nics: Sequen
 
 def _wrong(number: int, config: LanConfig) -> Iterator[str]:
     key = f"netcfg.lan.{number}"
-    if config.mode in _REFUSED:
-        yield f'{key}.mode = "{config.mode}": {_REFUSED[config.mode]}; allowed is "bridge" or "macvtap"'
     if config.mode == "macvtap" and len(config.nics) > 1:
         many = len(config.nics)
         yield f'{key}.mode = "macvtap": takes one NIC, not {many}; let the product bond them, or use "bridge"'
@@ -188,7 +195,10 @@ def _lan(product: ProductNic, nics: Sequence[Nic], config: LanConfig, all_lans: 
         bond = Bond(config.bond, config.lacp_rate, 0 if arp else config.miimon, arp, config.arp_targets if arp else ())
     # A bond's ports all wear the same address.
     ports = tuple(Port(nic.name, nic.mac, host_mac(nics[0].mac if bond else nic.mac)) for nic in nics)
-    return Lan(product.number, product.mac, config.mode, ports, bond, config.mtu or all_lans.mtu)
+    if config.mode in direct.MODES:
+        ports = tuple(replace(port, bus_path=nic.bus_path, driver=nic.driver) for port, nic in zip(ports, nics))
+    mtu = 0 if config.mode == "vfio" else config.mtu or all_lans.mtu
+    return Lan(product.number, product.mac, config.mode, ports, bond, mtu)
 
 
 def _without_link(lan: Lan, chosen: Mapping[int, Sequence[Nic]], owned: Sequence[Nic]) -> str:

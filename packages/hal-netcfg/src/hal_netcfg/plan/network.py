@@ -25,6 +25,8 @@ class Port:
     name: str  # the host's name for it, "eno1"
     mac: str  # its permanent address, which the product wears
     host_mac: str  # what the NIC wears instead
+    bus_path: str = ""  # its PCI address, "0000:01:00.0"; told, as the driver, where it is to be handed over
+    driver: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Lan:
 
     number: int
     mac: str  # the product's
-    mode: str  # "bridge", "macvtap"
+    mode: str  # "bridge", "macvtap", "sriov", "vfio"
     ports: tuple[Port, ...]  # none: the product's NIC has no link
     bond: Optional[Bond] = None
     mtu: int = 0  # bytes; 0: as the NIC has it
@@ -56,6 +58,11 @@ class Lan:
     @property
     def tap(self) -> str:
         return f"{names.LAN_TAP}{self.number}"
+
+    @property
+    def direct(self) -> str:
+        """What stands for the NIC, or the virtual function, that the product has as a PCI device."""
+        return f"{names.DIRECT}{self.number}"
 
     @property
     def port(self) -> str:
@@ -116,7 +123,7 @@ class Network:
                     "number": lan.number,
                     "mac": lan.mac,
                     "mode": lan.mode,
-                    "nics": [{"name": port.name, "mac": port.mac, "host_mac": port.host_mac} for port in lan.ports],
+                    "nics": [vars(port) for port in lan.ports],
                     "bridge": lan.bridge if lan.mode == "bridge" else "",
                     "tap": lan.tap,
                     "bond": None if lan.bond is None else {**vars(lan.bond), "arp_targets": list(lan.bond.arp_targets)},

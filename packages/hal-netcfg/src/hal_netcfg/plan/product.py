@@ -41,6 +41,16 @@ def read(run_dir: str) -> Optional[tuple[ProductNic, ...]]:
     return tuple(sorted(found, key=lambda nic: nic.number))
 
 
+def refusal(run_dir: str) -> str:
+    """Why QEMU cannot be handed a real NIC; "": it can. :func:`read` comes first, and tells of a damaged plan."""
+    try:
+        with open(path(run_dir), encoding="utf-8") as file:
+            handover = json.load(file)["handover"]
+        return "" if handover["way"] else str(handover["reason"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return "hal-vmm's plan does not say whether QEMU can be handed a device: hal vmm apply"
+
+
 def _number(tap: str) -> int:
     match = _TAP.fullmatch(tap)
     if not match:

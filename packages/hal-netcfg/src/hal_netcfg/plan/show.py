@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hal_core import table
 from hal_netcfg import names
+from hal_netcfg.plan import direct
 from hal_netcfg.plan.network import Lan, Network
 
 
@@ -40,11 +41,14 @@ def render(network: Network) -> str:
 def _worn(lan: Lan) -> str:
     if not lan.ports:
         return ""
-    return "the product's" if lan.mode == "macvtap" else lan.ports[0].host_mac
+    return "the product's" if lan.mode in ("macvtap", "vfio") else lan.ports[0].host_mac
 
 
 def _way(lan: Lan) -> str:
     if lan.mode == "macvtap":
         return f"{lan.tap} (macvtap)"
+    if lan.mode in direct.MODES:
+        which = "" if lan.mode == "vfio" else "a virtual function of "
+        return f"PCI pass-through of {which}{lan.ports[0].bus_path}" if lan.ports else "PCI pass-through"
     bond = f"{lan.port} ({lan.bond.mode}), " if lan.bond else ""
     return f"{bond}{lan.bridge}, {lan.tap}"

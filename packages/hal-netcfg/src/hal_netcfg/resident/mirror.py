@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hal_netcfg.links.link import Link
+from hal_netcfg.plan.direct import MODES
 from hal_netcfg.plan.network import Network
 
 GAP_SECONDS = 0.2  # between two changes of one NIC of the product's
@@ -31,11 +32,18 @@ class Decision:
 
 
 def carriers(network: Network, links: Mapping[str, Link]) -> dict[int, bool]:
-    """For each LAN, whether a frame of the product's would get to a cable: the port has a carrier and is connected."""
+    """For each LAN, whether a frame of the product's would get to a cable: the port has a carrier and is connected.
+
+    A direct NIC is none of QEMU's network, and the product sees its cable by itself. Where there is a tap all the same,
+    the product has been started without that NIC, with a virtual one that leads nowhere.
+    """
     found = {}
     for lan in network.lans:
         port = links.get(lan.port)
-        if port is None:
+        if lan.mode in MODES:
+            if lan.tap in links:
+                found[lan.number] = False
+        elif port is None:
             found[lan.number] = False
         elif lan.mode == "macvtap":
             found[lan.number] = port.carrier and lan.tap in links

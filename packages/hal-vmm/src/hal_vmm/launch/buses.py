@@ -202,25 +202,37 @@ def nics(options: Options, plan: GuestPlan, vhost: bool) -> None:
     for nic in sorted(plan.nics, key=lambda nic: nic.slot):
         slot, function = places[nic.slot]
         netdev = f"lan-{nic.slot}"
+        unused: tuple[int, ...] = ()
         if nic.tap:
-            _tap(options, netdev, nic, vhost)
+            unused = _tap(options, netdev, nic, vhost)
         else:
             # A hub of its own with nothing else on it: a NIC with no cable.
             options.add("-netdev", keyval("hubport", id=netdev, hubid=nic.slot))
-        multifunction = True if slot in shared and function == 0 else None
-        _nic(options, f"nic{nic.slot}", netdev, nic, multifunction=multifunction, **at(plan, slot, function))
+        place: dict[str, object] = {"multifunction": True if slot in shared and function == 0 else None}
+        place.update(at(plan, slot, function))
+        netdev_value = options.words[-1]
+        _nic(options, f"nic{nic.slot}", netdev, nic, **place)
+        if nic.tap and plan.handover.way:
+            # The same place: what the product's OS has learned of it stays true but for the kind of NIC.
+            device = keyval("vfio-pci", id=f"nic{nic.slot}", rombar=0, **place)
+            words = (netdev_value, options.words[-1])
+            options.direct(nic.slot, words, unused, device, plan.handover.way == "fd")
     if plan.host_link:
         _tap(options, "lan-host", plan.host_link, vhost)
         _nic(options, "nic-host", "lan-host", plan.host_link, **at(plan, slots.HOST_LINK))
 
 
-def _tap(options: Options, netdev: str, nic: Union[NicPlan, HostLink], vhost: bool) -> None:
-    """The host's end, hal-netcfg's to change (``set_link``): its id, which begins with ``lan-``, says so."""
+def _tap(options: Options, netdev: str, nic: Union[NicPlan, HostLink], vhost: bool) -> tuple[int, ...]:
+    """The host's end, hal-netcfg's to change (``set_link``): its id, which begins with ``lan-``, says so.
+
+    :return: the descriptors that it takes.
+    """
     fd = options.tap_fd(nic.tap)
     vhost_fd = None
     if vhost and nic.model.startswith("virtio"):
         vhost_fd = options.node_fd("/dev/vhost-net", "char", "rw", f"vhost for {nic.tap}")
     options.add("-netdev", keyval("tap", id=netdev, fd=fd, vhost=vhost_fd is not None, vhostfd=vhost_fd))
+    return (fd,) if vhost_fd is None else (fd, vhost_fd)
 
 
 def _nic(options: Options, id_: str, netdev: str, nic: Union[NicPlan, HostLink], **place: object) -> None:

@@ -31,6 +31,10 @@ _PORT_NAMES = {"agent": "org.qemu.guest_agent.0", "heartbeat": "hal.heartbeat.0"
 _NAMED_MODEL_MIB = 900 << 10
 
 
+# What else a real NIC can get at, and so is locked: the graphics card's memory, firmware, tables. libvirt has the same.
+_MORE_THAN_MEMORY_MIB = 1024
+
+
 @dataclass(frozen=True)
 class Site:
     """What is only known where QEMU will run."""
@@ -76,6 +80,8 @@ def compile_plan(plan: GuestPlan, flavour: Flavour, site: Site) -> LaunchPlan:
         emulator_cpus=plan.cpu.emulator,
         pinning=plan.cpu.pinning,
         memlock=None,
+        directs=tuple(options.directs),
+        direct_memlock=(plan.memory.guest_mib + _MORE_THAN_MEMORY_MIB) << 20,
     )
 
 

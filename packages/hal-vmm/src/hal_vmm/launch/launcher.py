@@ -19,7 +19,7 @@ import sys
 from hal_core import atomic
 from hal_core.errors import HalError, HostError
 from hal_core.notify import notify
-from hal_vmm.launch import opening, readplan
+from hal_vmm.launch import direct, opening, readplan
 
 PROGRAM = "hal-qemu-launch"
 LOCK_FD = 15  # just below launchplan.FIRST_FD
@@ -41,11 +41,13 @@ def main(arguments: list[str]) -> int:
         return 0 if arguments and arguments[0] in ("-h", "--help") else 2
     plan = readplan.read(arguments[0])
     _close_inherited()
-    _lock(os.path.join(os.path.dirname(os.path.abspath(arguments[0])), "qemu.lock"))
+    run_dir = os.path.dirname(os.path.abspath(arguments[0]))
+    _lock(os.path.join(run_dir, "qemu.lock"))
     ids = _user_ids(plan["user"], plan["groups"])
     _make_journal(plan["journal"], ids)
     # From here on the guest manager sees us: only now, because it would take the journal of the last QEMU for ours.
     os.write(LOCK_FD, f"{os.getpid()}\n".encode())
+    direct.take(plan, run_dir, ids[0] if ids else None, PROGRAM, _place)
     for node in plan["nodes"]:
         _place(opening.node(node, PROGRAM), node["fd"])
     for tap in plan["taps"]:

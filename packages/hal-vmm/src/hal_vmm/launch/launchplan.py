@@ -39,6 +39,18 @@ class Tap:
 
 
 @dataclass(frozen=True)
+class Direct:
+    """A NIC of the product's that is a real one when hal-netcfg has made that ready: what is otherwise then."""
+
+    lan: int  # the number of the product's NIC
+    replaces: tuple[str, str]  # values in argv, of -netdev and -device
+    unused: tuple[int, ...]  # descriptors that are then not opened: the tap's, vhost's
+    device: str  # the value of -device in their place, but for the device itself
+    fd: int  # the device's; -1: QEMU opens it by path
+    iommufd: int  # all of them share it; -1 as above
+
+
+@dataclass(frozen=True)
 class Listener:
     """A unix socket that the launcher binds and listens on; only root may connect."""
 
@@ -60,3 +72,7 @@ class LaunchPlan:
     emulator_cpus: tuple[int, ...]  # where QEMU's own threads run; vCPUs are pinned by the guest manager
     pinning: tuple[Pin, ...]
     memlock: Optional[int]  # bytes for RLIMIT_MEMLOCK, -1 for no limit; None leaves it alone
+    directs: tuple[Direct, ...] = ()
+    direct_memlock: int = (
+        0  # bytes: memlock's value where the product has a real NIC, which may write to all its memory
+    )

@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Iterable, Iterator
 
-from hal_vmm.launch.launchplan import FIRST_FD, Listener, Node, Tap
+from hal_vmm.launch.launchplan import FIRST_FD, Direct, Listener, Node, Tap
 
 #: Options without a value; every other one that HAL uses has exactly one.
 _FLAGS = frozenset({"-nodefaults", "-no-user-config", "-S"})
@@ -41,6 +41,7 @@ class Options:
         self.nodes: list[Node] = []
         self.taps: list[Tap] = []
         self.listeners: list[Listener] = []
+        self.directs: list[Direct] = []
         self._next_fd = FIRST_FD
 
     def add(self, option: str, value: str | None = None) -> None:
@@ -101,6 +102,12 @@ class Options:
         fd = self._fd()
         self.listeners.append(Listener(fd, path))
         return fd
+
+    def direct(self, lan: int, replaces: tuple[str, str], unused: tuple[int, ...], device: str, by_fd: bool) -> None:
+        """What a NIC is when the product has the real one."""
+        fd = self._fd() if by_fd else -1
+        iommufd = self.directs[0].iommufd if self.directs else self._fd() if by_fd else -1
+        self.directs.append(Direct(lan, replaces, unused, device, fd, iommufd))
 
     def _fd(self) -> int:
         fd = self._next_fd

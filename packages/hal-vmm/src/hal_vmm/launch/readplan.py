@@ -26,6 +26,8 @@ _PLAN = {  # key → type
     "journal": str,
     "memlock": (int, type(None)),
     "emulator_cpus": list,
+    "directs": list,
+    "direct_memlock": int,
 }
 _NODE = {
     "fd": int,
@@ -39,7 +41,13 @@ _NODE = {
     "exclusive": bool,
 }
 _SCALARS = {"argv": str, "groups": str, "emulator_cpus": int}  # list → type of its items
-_OBJECTS = {"nodes": _NODE, "taps": {"fd": int, "name": str}, "listeners": {"fd": int, "path": str}}
+_DIRECT = {"lan": int, "replaces": list, "unused": list, "device": str, "fd": int, "iommufd": int}
+_OBJECTS = {
+    "nodes": _NODE,
+    "taps": {"fd": int, "name": str},
+    "listeners": {"fd": int, "path": str},
+    "directs": _DIRECT,
+}
 
 
 def read(path: str) -> dict[str, Any]:
@@ -60,6 +68,9 @@ def read(path: str) -> dict[str, Any]:
     if not isinstance(plan, dict) or plan.get("version") != VERSION:
         found = plan.get("version") if isinstance(plan, dict) else type(plan).__name__
         raise FileFormatError(f"launch plan {path} has version {found}; this launcher knows {VERSION}", hint)
+    # An upgrade under a running product, and then no new plan: the last one is from before there were real NICs.
+    plan.setdefault("directs", [])
+    plan.setdefault("direct_memlock", 0)
     wrong = _wrong(plan, _PLAN) or _wrong_items(plan)
     if wrong:
         raise FileFormatError(f"launch plan {path} is damaged: {', '.join(wrong)} missing or wrong", hint)

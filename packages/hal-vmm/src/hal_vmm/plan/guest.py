@@ -11,7 +11,7 @@ from hal_core.errors import ConfigError, HostError
 from hal_core.machine import Machine
 from hal_vmm.config import VmmConfig
 from hal_vmm.era import ERAS, Era
-from hal_vmm.plan import cpumodel, cpuplan, deviceplan, diskplan, memoryplan, nicplan, numaplan, smbios
+from hal_vmm.plan import cpumodel, cpuplan, deviceplan, diskplan, handover, memoryplan, nicplan, numaplan, smbios
 from hal_vmm.plan.guestplan import BootFrom, CpuPlan, GuestPlan
 from hal_vmm.plan.pinned import REPIN, Pinned
 from hal_vmm.qemu.flavour import Flavour, Kvm, MachineType
@@ -65,6 +65,7 @@ def plan(
         optical=disks.optical,
         nics=nics.nics,
         host_link=nics.host_link,
+        handover=handover.plan(flavour, cpu.x2apic),
         serial=devices.serial,
         channels=devices.channels,
         usb=era.usb,

@@ -11,6 +11,7 @@ from hal_vmm.era import ERAS, Era
 from hal_vmm.plan.cpuplan import Topology
 from hal_vmm.plan.deviceplan import Channel, SerialPlan
 from hal_vmm.plan.diskplan import DiskPlan, OpticalPlan
+from hal_vmm.plan.handover import Handover
 from hal_vmm.plan.held import HeldBack
 from hal_vmm.plan.memoryplan import MemoryPlan
 from hal_vmm.plan.nicplan import HostLink, NicPlan
@@ -54,6 +55,7 @@ class GuestPlan:
     optical: tuple[OpticalPlan, ...]
     nics: tuple[NicPlan, ...]
     host_link: Optional[HostLink]
+    handover: Handover
     serial: tuple[SerialPlan, ...]
     channels: tuple[Channel, ...]
     usb: tuple[str, ...]

@@ -4,7 +4,8 @@
 That file is a contract: keys are added, and never renamed or given another meaning. Those who read it:
 
 * hal-netcfg, before the product starts: ``nics``, of each one ``host`` (the host's name for the NIC), ``mac`` (the
-  product wears it), ``slot`` (the N of its LAN) and ``tap``; ``host_link``, null where there is none; ``held_back``.
+  product wears it), ``slot`` (the N of its LAN) and ``tap``; ``host_link``, null where there is none; ``held_back``;
+  ``handover``, whether QEMU can be given a real NIC: ``way`` ("" if not) and ``reason``.
 * ``hal vmm status``: ``held_back``.
 """
 
@@ -28,6 +29,7 @@ def to_json(plan: GuestPlan) -> dict[str, Any]:
         "optical": [dataclasses.asdict(drive) for drive in plan.optical],
         "nics": [dataclasses.asdict(nic) for nic in plan.nics],
         "host_link": dataclasses.asdict(plan.host_link) if plan.host_link else None,
+        "handover": dataclasses.asdict(plan.handover),
         "serial": [dataclasses.asdict(port) for port in plan.serial],
         "channels": [dataclasses.asdict(channel) for channel in plan.channels],
         "usb": list(plan.usb),

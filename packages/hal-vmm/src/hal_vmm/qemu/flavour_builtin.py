@@ -18,6 +18,7 @@ _DEVICES = frozenset(device for era in ERAS.values() for device in (*era.device_
     "intel-iommu",
     "pvpanic",
     "rtl8139",
+    "vfio-pci",
     "virtio-rng-pci",
 }
 _OBJECTS = frozenset({"iothread", "memory-backend-memfd", "memory-backend-ram", "rng-builtin"})
@@ -62,6 +63,7 @@ def _assumed(
     machines: tuple[MachineType, ...],
     cdrom: bool,
     deprecated: frozenset[str] = frozenset(),
+    iommufd: bool = False,
 ) -> Flavour:
     return Flavour(
         name=f"{name} (assumed)",
@@ -73,7 +75,7 @@ def _assumed(
         accelerators=frozenset({"kvm", "tcg"}),
         block_drivers=_BLOCK | {"host_cdrom"} if cdrom else _BLOCK,
         aio=_AIO,
-        objects=_OBJECTS,
+        objects=_OBJECTS | {"iommufd"} if iommufd else _OBJECTS,
         sandbox=True,
     )
 
@@ -99,7 +101,7 @@ FLAVOURS: dict[str, Flavour] = {
         cdrom=False,
         deprecated=_EL_DEPRECATED,
     ),
-    "fedora": _assumed("Fedora", _UPSTREAM_BINARY, (10, 1, 0), _upstream(5, (10, 1), 4096), cdrom=True),
+    "fedora": _assumed("Fedora", _UPSTREAM_BINARY, (10, 1, 0), _upstream(5, (10, 1), 4096), cdrom=True, iommufd=True),
 }
 
 
