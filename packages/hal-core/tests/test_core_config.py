@@ -49,6 +49,7 @@ class Rule:
     """One in a row."""
 
     serial: str = option("", "Its serial number.", pattern="[A-Z0-9]*")
+    class_: str = option("", "Its class: the key is a keyword in Python.")
     give: bool = option(False, "Whether.")
 
 
@@ -352,8 +353,8 @@ def test_numbered_tables_in_the_manual_page() -> None:
 
 
 def test_tables_in_a_row_keep_their_order_and_those_of_a_later_file_replace_them(etc: Path) -> None:
-    (etc / "hal.toml").write_text('[[vmm.rule]]\nserial = "B"\n[[vmm.rule]]\n[[vmm.rule]]\nserial = "A"\ngive = true\n')
-    assert load(Sample, "vmm").rule == (Rule("B"), Rule(), Rule("A", True))
+    (etc / "hal.toml").write_text('[[vmm.rule]]\nserial = "B"\n[[vmm.rule]]\n[[vmm.rule]]\nclass = "A"\ngive = true\n')
+    assert load(Sample, "vmm").rule == (Rule("B"), Rule(), Rule(class_="A", give=True))
     (etc / "hal.toml.d/1.toml").write_text('[[vmm.rule]]\nserial = "C"\n')
     assert load(Sample, "vmm").rule == (Rule("C"),)
 
@@ -369,7 +370,7 @@ def test_what_is_wrong_in_a_row_of_tables_is_told_with_its_number(etc: Path) -> 
 def test_tables_in_a_row_are_documented_in_comments(tmp_path: Path) -> None:
     text = config_doc.defaults_toml({"vmm": Sample})
     assert "\n# A rule.\n# Allowed: any number of [[vmm.rule]]. By default there is none.\n# [[vmm.rule]]\n" in text
-    (tmp_path / "lib/hal.toml").write_text(re.sub(r"^# (?=\[\[|serial|give)", "", text, flags=re.MULTILINE))
+    (tmp_path / "lib/hal.toml").write_text(re.sub(r"^# (?=\[\[|serial|class|give)", "", text, flags=re.MULTILINE))
     assert load(Sample, "vmm").rule == (Rule(),)
     assert "\n.SS [[vmm.rule]]\nA rule. Allowed: any number of" in config_doc.man_section({"vmm": Sample})
 

@@ -86,19 +86,20 @@ def listed(cls: type[T], doc: str) -> tuple[T, ...]:
 
 
 def declared(cls: type[Any]) -> dict[str, Union[Option, Section]]:
-    """What a configuration dataclass declares, by key, in order.
+    """What a configuration dataclass declares, by key, in order. The field ``class_`` has the key ``class``.
 
     :raise TypeError: a field is not made by :func:`option`, :func:`section`, :func:`numbered` or :func:`listed`, or has
         a type that an option cannot have.
     """
     found: dict[str, Union[Option, Section]] = {}
     for field in dataclasses.fields(cls):
+        key = field.name.rstrip("_")
         if "section" in field.metadata:
-            found[field.name] = Section(field.name, *field.metadata["section"])
+            found[key] = Section(key, *field.metadata["section"])
         elif "option" in field.metadata:
             kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
             kind = str(field.type) if kind == "tuple" else kind
-            found[field.name] = Option(field.name, kind, field.default, **field.metadata["option"])
+            found[key] = Option(key, kind, field.default, **field.metadata["option"])
         else:
             raise TypeError(f"{cls.__name__}.{field.name} is made by none of option(), section(), numbered(), listed()")
     return found
@@ -196,7 +197,8 @@ def _take_listed(section: Section, content: object, where: str, values: list[dic
 
 def _build(cls: type[T], values: dict[str, Any]) -> T:
     known = declared(cls)
-    return cls(**{key: _built(known[key], value) for key, value in values.items()})
+    fields = {field.name.rstrip("_"): field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    return cls(**{fields[key]: _built(known[key], value) for key, value in values.items()})
 
 
 def _built(declaration: Union[Option, Section], value: Any) -> object:
