@@ -48,11 +48,11 @@ def main(argv: list[str]) -> int:
     planned = plan_command.make("/", settings)
     known = _status()
     changes = _changes(planned, known)
-    if write_rules(settings, dry_run=True):
+    if not rules_are_written(settings):
         changes.append(f"{udevrules.path()}: written")
     if "dry-run" not in given:
         try:
-            write_rules(settings)
+            _write_rules(settings)
         except OSError as error:
             raise HostError(f"{udevrules.path()}: {error.strerror}", "run this as root") from None
         pid = statusfile.resident(known) if known else 0
@@ -67,24 +67,26 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def write_rules(settings: UdevConfig, dry_run: bool = False) -> bool:
-    """Bring udev's rules to what hal.toml says; whether that is, or would be, a change.
-
-    :raise OSError: they cannot be written.
-    """
-    wanted, path = udevrules.render(settings.keep), udevrules.path()
+def rules_are_written(settings: UdevConfig) -> bool:
+    """Whether udev has the rules that hal.toml asks for."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(udevrules.path(), encoding="utf-8") as file:
             found = file.read()
-    except FileNotFoundError:
+    except OSError:
         found = ""
-    if wanted == found or dry_run:
-        return wanted != found
+    return found == udevrules.render(settings.keep)
+
+
+def _write_rules(settings: UdevConfig) -> None:
+    """:raise OSError: they cannot be written."""
+    if rules_are_written(settings):
+        return
+    wanted, path = udevrules.render(settings.keep), udevrules.path()
     if wanted:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         atomic.write(path, wanted)
     else:
         os.unlink(path)
-    return True
 
 
 def _status() -> dict[str, Any]:

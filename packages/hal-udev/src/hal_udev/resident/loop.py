@@ -19,10 +19,9 @@ from hal_core import config, qmp
 from hal_core.errors import FileFormatError, HalError, HostError, QmpDisconnected
 from hal_core.qmp import Event, Session
 from hal_udev import pins, statusfile
-from hal_udev.commands.apply_command import write_rules
 from hal_udev.config import UdevConfig
 from hal_udev.hardware import Hardware
-from hal_udev.plan import product, udevrules, usbplan
+from hal_udev.plan import product, usbplan
 from hal_udev.plan.ports import Pin
 from hal_udev.plan.product import Product
 from hal_udev.plan.usbplan import Planned, UsbPlan
@@ -41,7 +40,7 @@ UDEV_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 0.25
 _THREADS = 8
 
-_QEMU, _PORTS, _CONFIG, _RULES, _HARDWARE = "QEMU", "the product's ports", "hal.toml", "udev's rules", "the hardware"
+_QEMU, _PORTS, _CONFIG, _HARDWARE = "QEMU", "the product's ports", "hal.toml", "the hardware"
 
 
 class Woken(Protocol):
@@ -190,11 +189,6 @@ class Loop:
             self._report.resolved(_CONFIG)
         except HalError as error:
             self._report.problem(_CONFIG, f"{error}; the rules of before hold")
-        try:
-            write_rules(self._settings)
-            self._report.resolved(_RULES)
-        except OSError as error:
-            self._report.problem(_RULES, f"{udevrules.path()}: {error.strerror or error}")
 
     def _know_product(self) -> None:
         """Read hal-vmm's plan where it is another one than the last time."""
