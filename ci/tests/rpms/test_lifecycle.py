@@ -22,11 +22,8 @@ PREVIOUS = Path(__file__).with_name("previous")
 CHANGED_BY_HAND = "# this server's own\n"
 CONFIG = "etc/mdadm.conf.d/hal.conf"
 SINCE = ("hal-netcfg", "hal-udev")  # what hal-host requires that the last release did not have
-NEEDED_SINCE = (
-    "nftables",
-    "python3-pyroute2",
-    "python3-pyudev",
-)  # … and the distribution's, which rpm alone does not fetch
+# … and the distribution's, which rpm alone does not fetch.
+NEEDED_SINCE = ("nftables", "python3-pyroute2", "python3-pyudev")
 
 on_the_standin = pytest.mark.skipif(
     not Path("/etc/debian_version").exists(), reason="the last release's RPMs are kept for the stand-in OS only"

@@ -17,9 +17,13 @@ class Wait:
 
 
 class Patience:
-    """By name of what is tried. Every attempt's own changes wake the loop: without a pause it would never rest."""
+    """By name of what is tried. Every attempt's own changes wake the loop: without a pause it would never rest.
 
-    def __init__(self) -> None:
+    :param longest: seconds between two attempts, at most.
+    """
+
+    def __init__(self, longest: float = LONGEST_SECONDS) -> None:
+        self._longest = longest
         self._waits: dict[str, Wait] = {}
 
     def tried(self, name: str, failed: bool, now: float) -> None:
@@ -27,7 +31,7 @@ class Patience:
             self._waits.pop(name, None)
             return
         last = self._waits.get(name)
-        pause = min(LONGEST_SECONDS, 2 * last.pause) if last else FIRST_SECONDS
+        pause = min(self._longest, 2 * last.pause) if last else FIRST_SECONDS
         self._waits[name] = Wait(now + pause, pause, last.failures + 1 if last else 1)
 
     def of(self, name: str) -> Optional[Wait]:

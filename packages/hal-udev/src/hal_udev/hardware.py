@@ -12,6 +12,8 @@ from hal_core.machine import UsbDevice
 from hal_udev import node
 from hal_udev.plan.rules import Surroundings
 
+KEYBOARD = "console/keyboard"  # below /run/hal: there for as long as hal-console needs the keyboard
+
 
 def read(root: str = "/") -> tuple[UsbDevice, ...]:
     """:param root: ``/``, or a recorded machine.
@@ -76,4 +78,4 @@ class Hardware:
 
 def console_needs_keyboard(run_dir: str) -> bool:
     """hal-console says so, by a file that is there for as long as it needs it: a contract."""
-    return os.path.exists(os.path.join(run_dir, "console", "keyboard"))
+    return os.path.exists(os.path.join(run_dir, KEYBOARD))

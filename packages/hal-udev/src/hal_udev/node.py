@@ -14,6 +14,7 @@ from hal_core.machine import UsbDevice
 # include/uapi/linux/usbdevice_fs.h: one ioctl that has another one in it, for the driver of an interface.
 _USBDEVFS_IOCTL, _DISCONNECT, _CONNECT = 0xC0105512, 0x5516, 0x5517
 MAJOR = 189  # of USB devices (Linux, Documentation/admin-guide/devices.txt)
+_DESCRIPTOR_BYTES = 18
 _WITHOUT_DRIVER = (errno.ENODATA, errno.ENOTTY)
 
 
@@ -54,10 +55,29 @@ def _open(path: str, device: UsbDevice) -> int:
     except OSError as error:
         raise HostError(f"{path}: {error.strerror}") from None
     found = os.fstat(fd)
-    if not stat.S_ISCHR(found.st_mode) or (os.major(found.st_rdev), os.minor(found.st_rdev)) != (MAJOR, minor(device)):
+    try:
+        is_it = _is_it(fd, found, device)
+    except OSError as error:
         os.close(fd)
-        raise HostError(f"{path}: is not the node of the device at {device.port}")
+        raise HostError(f"{path}: {error.strerror}") from None
+    if not is_it:
+        os.close(fd)
+        raise HostError(f"{path}: is not the device at {device.port}")
     return fd
+
+
+def _is_it(fd: int, found: os.stat_result, device: UsbDevice) -> bool:
+    """It has the device's numbers, and says of itself what the device says (USB 2.0 specification, 9.6.1).
+
+    :raise OSError: it says nothing, because it is gone.
+    """
+    if not stat.S_ISCHR(found.st_mode) or (os.major(found.st_rdev), os.minor(found.st_rdev)) != (MAJOR, minor(device)):
+        return False
+    descriptor = os.pread(fd, _DESCRIPTOR_BYTES, 0)
+    if len(descriptor) < _DESCRIPTOR_BYTES:
+        return False
+    vendor, product = struct.unpack_from("<HH", descriptor, 8)
+    return (f"{vendor:04x}", f"{product:04x}") == (device.vendor_id, device.product_id)
 
 
 def _tell_driver(fd: int, interface: int, what: int) -> None:

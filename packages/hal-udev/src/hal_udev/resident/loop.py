@@ -226,7 +226,6 @@ class Loop:
 
     async def _with_qemu(self, session: Session) -> None:
         """A QEMU has come: it has nothing of ours, or what the last resident has plugged in."""
-        await qemu.tidy(session)
         self._plugger.forget()
         self._connected = True
         self._again.set()
@@ -240,6 +239,9 @@ class Loop:
     def _event(self, event: Event) -> None:
         if event.name == "DEVICE_DELETED":
             self._plugger.forget()
+            self._again.set()
+        elif event.name == "RESUME":
+            self._plugger.untidy()
             self._again.set()
 
     def _woken(self, events: Woken) -> None:

@@ -23,6 +23,9 @@ from hal_udev.resident import qemu
 
 logger = logging.getLogger(__name__)
 
+# Between two attempts with one device. QEMU (7.2) forgets to close a descriptor whenever it refuses a device.
+LONGEST_SECONDS = 300.0
+
 
 class Plugger:
     """:param threads: for what blocks: opening nodes, and drivers that let go.
@@ -37,15 +40,20 @@ class Plugger:
         self._wake = wake
         self._found: dict[str, Found] = {}  # by id: what QEMU has
         self._in_doubt = True  # QEMU has to be asked
+        self._untidy = True  # QEMU may have descriptors that nobody needs any more
         self._news: dict[str, Optional[Found]] = {}  # what was done while it was being asked; None: removed
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._reasons: dict[str, str] = {}  # by id: why it failed the last time
         self._generations: dict[str, int] = {}  # by id: which plugging-in that was
-        self._patience = Patience()
+        self._patience = Patience(LONGEST_SECONDS)
 
     def forget(self) -> None:
         """Whatever is known of QEMU may be wrong by now."""
         self._in_doubt = True
+
+    def untidy(self) -> None:
+        """QEMU may have descriptors that nobody needs any more: see :func:`hal_udev.resident.qemu.tidy`."""
+        self._untidy = True
 
     async def lost(self) -> None:
         """There is no QEMU any more: nothing is plugged in anywhere, and nothing has failed."""
@@ -54,9 +62,9 @@ class Plugger:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         self._tasks.clear()
         self._reasons.clear()
-        self._patience = Patience()
+        self._patience = Patience(LONGEST_SECONDS)
         self._found.clear()
-        self._in_doubt = True
+        self._in_doubt = self._untidy = True
 
     async def follow(self, plan: UsbPlan, now: float) -> float:
         """Begin with what there is to do now.
@@ -64,6 +72,9 @@ class Plugger:
         :return: monotonic seconds at which to call this again without being woken.
         :raise QmpError: QEMU does not tell what it has.
         """
+        if self._untidy and not self._tasks:
+            await qemu.tidy(self._session)
+            self._untidy = False
         if self._in_doubt:
             await self._ask()
         self._patience_with(plan)
