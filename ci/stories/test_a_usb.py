@@ -6,8 +6,6 @@ import random
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from lab.plugin import on
 from lab.site import Site
 
@@ -15,16 +13,21 @@ STICKS = tuple(f"STICK{number}" for number in range(4))
 STEPS = 40
 
 
-@pytest.fixture
-def stick(tmp_path: Path) -> Path:
+def stick(site: Site) -> Path:
     """A stick with a file system, and a file on it."""
-    content = tmp_path / "content"
+    content = site.server.directory / "content"
     content.mkdir()
     (content / "greeting").write_text("from outside\n")
-    image = tmp_path / "stick.img"
-    with image.open("wb") as file:
-        file.truncate(16 << 20)
+    image = blank(site, "stick", 16)
     subprocess.run(["mkfs.ext4", "-q", "-d", content, image], check=True, timeout=60)
+    return image
+
+
+def blank(site: Site, name: str, mib: int = 1) -> Path:
+    """A stick with nothing on it."""
+    image = site.server.directory / f"{name}.img"
+    with image.open("wb") as file:
+        file.truncate(mib << 20)
     return image
 
 
@@ -47,10 +50,11 @@ def wait_until_the_product_has(site: Site, serials: set[str], seconds: float = 1
 
 
 @on("old-box")
-def test_usb_stick(running: Site, stick: Path) -> None:
+def test_usb_stick(running: Site) -> None:
     """A stick is plugged into the server: the product mounts, reads and writes it, and the host does not touch it."""
     before = running.host.run("lsblk", "--noheadings", "--output", "NAME")
-    running.server.plug_usb_stick(stick, "STICK1")
+    image = stick(running)
+    running.server.plug_usb_stick(image, "STICK1")
 
     disk = sees(running, "STICK1")
     assert running.product.ask(f"mount /dev/{disk} /mnt && cat /mnt/greeting").strip() == "from outside"
@@ -61,7 +65,7 @@ def test_usb_stick(running: Site, stick: Path) -> None:
 
     running.server.unplug_usb_stick("STICK1")
     wait_until_the_product_has(running, set())
-    running.server.plug_usb_stick(stick, "STICK1")
+    running.server.plug_usb_stick(image, "STICK1")
     disk = sees(running, "STICK1")
     release = running.product.ask("cat /etc/product/release")
     assert running.product.ask(f"mount /dev/{disk} /mnt && cat /mnt/release") == release
@@ -74,13 +78,9 @@ def test_usb_stick(running: Site, stick: Path) -> None:
 
 
 @on("old-box")
-def test_usb_any_order(running: Site, tmp_path: Path) -> None:
+def test_usb_any_order(running: Site) -> None:
     """Sticks are plugged in and pulled out at random, hal-udev is killed: the product ends with what is plugged in."""
-    images = {}
-    for serial in STICKS:
-        images[serial] = tmp_path / serial
-        with images[serial].open("wb") as file:
-            file.truncate(1 << 20)
+    images = {serial: blank(running, serial) for serial in STICKS}
     moments = random.Random(running.server.server.name)
     here: set[str] = set()
     killed: list[int] = []
@@ -113,9 +113,9 @@ def test_usb_any_order(running: Site, tmp_path: Path) -> None:
 
 
 @on("old-box")
-def test_usb_reboot(running: Site, stick: Path) -> None:
+def test_usb_reboot(running: Site) -> None:
     """QEMU is killed: the product that is started again has the stick that is plugged in."""
-    running.server.plug_usb_stick(stick, "STICK1")
+    running.server.plug_usb_stick(stick(running), "STICK1")
     sees(running, "STICK1")
     running.host.run("systemctl", "kill", "--signal=KILL", "hal-qemu")
     running.product.wait_until_ready()

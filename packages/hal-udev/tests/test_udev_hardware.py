@@ -60,6 +60,13 @@ def test_udev_is_through_with_a_device_when_its_database_has_it(root: Path) -> N
     assert not hardware.is_settled(STICK)
     (root / "run/udev/data/c189:4").write_text("I:1\n")
     assert hardware.is_settled(STICK)
+    # One interface of two: the kernel is at it.
+    interfaces = root / "sys/bus/usb/devices/1-1.4/bNumInterfaces"
+    interfaces.write_text(" 2\n")
+    assert not hardware.is_settled(STICK)
+    interfaces.write_text(" 1\n")
+    assert hardware.is_settled(STICK)
+    assert not hardware.is_settled(synthetic.usb_plugged("1-1.4", number=5, configured=False))
 
 
 def test_minor_numbers_are_those_of_linux() -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,40 @@ def test_udev_that_says_nothing_is_waited_for_and_then_done_without(monkeypatch:
     with_bench(story)
 
 
+def test_what_the_product_has_stays_its_own_whatever_udev_and_the_kernel_say_then() -> None:
+    """A product that chooses another configuration, and a udev whose database is gone when the resident restarts."""
+
+    async def story(one: Bench) -> None:
+        one.server.plug(stick("1-1"))
+        async with one.resident():
+            await one.until(lambda: one.states() == {"1-1": "attached"})
+        one.server.settled = False
+        one.server.plugged["1-1"] = replace(one.server.plugged["1-1"], configured=False, interfaces=())
+        one.qemu.commands.clear()
+        async with one.resident():
+            one.ring()
+            await one.until(lambda: "qom-list" in one.qemu.commands and one.states() == {"1-1": "attached"})
+        assert {"device_add", "device_del"}.isdisjoint(one.qemu.commands)
+
+    with_bench(story)
+
+
+def test_what_the_kernel_cannot_read_is_told_when_it_has_had_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_module, "UDEV_SECONDS", 0.3)
+
+    async def story(one: Bench) -> None:
+        one.server.plug(stick("1-1", configured=False, interfaces=()))
+        async with one.resident():
+            await one.until(lambda: one.states() == {"1-1": "waiting"})
+            await one.until(lambda: one.states() == {"1-1": "no place"})
+            assert "could not read what it is" in one.reason("1-1")
+            one.server.plug(stick("1-1"))
+            one.ring()
+            await one.until_the_product_has_what_is_plugged()
+
+    with_bench(story)
+
+
 def test_a_qemu_that_does_not_tell_what_it_has_is_a_problem_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_module, "UDEV_SECONDS", 0.1)
 
@@ -374,7 +409,11 @@ def test_a_damaged_plan_is_a_problem_until_there_is_another() -> None:
 PORTS = ("1-1", "1-2", "1-3.1", "1-3.2", "2-1")
 event = st.one_of(
     st.tuples(st.sampled_from(["plug or pull", "replug"]), st.sampled_from(PORTS), st.booleans()),
-    st.tuples(st.sampled_from(["restart resident", "restart product", "let it settle"]), st.just(""), st.just(True)),
+    st.tuples(
+        st.sampled_from(["restart resident", "restart product", "let it settle", "udev is slow", "udev is quick"]),
+        st.just(""),
+        st.just(True),
+    ),
 )
 
 
@@ -396,7 +435,10 @@ def test_any_order_of_plugging_pulling_and_restarting_ends_with_what_is_plugged_
                     if what == "restart product":
                         one.qemu.die()
                         one.qemu.start()
+                    elif what.startswith("udev is"):
+                        one.server.settled = what == "udev is quick"
                     elif what == "let it settle":
+                        one.server.settled = True
                         one.ring()
                         await one.until_the_product_has_what_is_plugged()
                     else:
@@ -410,6 +452,7 @@ def test_any_order_of_plugging_pulling_and_restarting_ends_with_what_is_plugged_
                             one.ring()
                     await asyncio.sleep(0)
                 else:
+                    one.server.settled = True
                     one.ring()
                     await one.until_the_product_has_what_is_plugged()
                     used = {(device["bus"], int(device["port"])) for device in one.qemu.devices.values()}

@@ -77,7 +77,7 @@ def test_the_times_are_those_of_the_code(page: str) -> None:
     text = " ".join(page.split())
     assert (LONGEST_REST_SECONDS, UDEV_SECONDS, FIRST_SECONDS, LONGEST_SECONDS) == (5, 2, 0.5, 300)
     assert "and every 5 seconds" in text
-    assert "after 2 seconds it is not waited for any longer" in text
+    assert "after 2 seconds they are not waited for any longer" in text
     assert "after half a second, then after twice as long each time, 300 seconds at most" in text
 
 

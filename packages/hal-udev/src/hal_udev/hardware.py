@@ -54,8 +54,14 @@ class Hardware:
         return device if device.number is not None else None
 
     def is_settled(self, device: UsbDevice) -> bool:
-        """The rules of udev are through with it: it then has a file in udev's database."""
-        return self._tree().exists(f"{udevdb.DIRECTORY}/c{node.MAJOR}:{node.minor(device)}")
+        """The kernel has registered all of its interfaces, by which rules decide, and udev's rules are through with it:
+        it then has a file in udev's database.
+        """
+        tree = self._tree()
+        count = tree.integer(f"{usb.ROOT}/{device.port}/bNumInterfaces")
+        if not device.configured or count not in (None, len(device.interfaces)):
+            return False
+        return tree.exists(f"{udevdb.DIRECTORY}/c{node.MAJOR}:{node.minor(device)}")
 
     def open(self, device: UsbDevice) -> int:
         """A descriptor for QEMU, after the host's drivers have let go. Blocks, and raises, as :mod:`hal_udev.node`."""

@@ -27,7 +27,7 @@ STATES = {
     "attached": "the product has it",
     "attaching": "is being plugged in",
     "retrying": "could not be plugged in, and is tried again",
-    "waiting": "the host's udev is not through with it",
+    "waiting": "the host's kernel or udev is not through with it",
     "no product": "the product's QEMU does not run",
     "no place": "cannot go to the product",
     "kept": "stays with the host",

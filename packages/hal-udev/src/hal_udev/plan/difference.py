@@ -40,7 +40,7 @@ def steps(plan: UsbPlan, found: Mapping[str, Found]) -> tuple[Step, ...]:
     coming = [
         Step(id_, remove=id_ in found, add=planned)
         for id_, planned in wanted.items()
-        if id_ not in found or not is_right(planned, found[id_])
+        if (id_ not in found or not is_right(planned, found[id_])) and not planned.problem
     ]
     return (*going, *coming)
 

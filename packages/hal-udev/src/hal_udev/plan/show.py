@@ -20,4 +20,4 @@ def render(plan: UsbPlan) -> str:
 def _what(planned: Planned) -> str:
     if planned.keep:
         return "stays with the host"
-    return f"goes to {planned.place}" if planned.place else "cannot go to the product"
+    return f"goes to {planned.place}" if planned.place and not planned.problem else "cannot go to the product"

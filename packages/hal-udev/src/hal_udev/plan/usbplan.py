@@ -26,7 +26,7 @@ class Planned:
     keep: bool
     rule: str  # by which rule
     place: Optional[Place]  # where the product has it; None: nowhere
-    problem: str = ""  # why it cannot go to the product though it ought to; "" where it can
+    problem: str = ""  # why it cannot be plugged in though it ought to; "" where it can
 
     @property
     def id(self) -> str:
@@ -86,12 +86,11 @@ def plan(
     rules.check(config.keep)
     verdicts = [rules.decide(device, config.keep, around) for device in devices]
     paths = _paths(devices)
-    wanted = [path for device, path, verdict in zip(devices, paths, verdicts) if not verdict.keep and device.configured]
-    assignment = ports.assign(wanted, pins, buses)
+    assignment = ports.assign((path for path, verdict in zip(paths, verdicts) if not verdict.keep), pins, buses)
     planned = []
     for device, path, verdict in zip(devices, paths, verdicts):
         place = None if verdict.keep else assignment.places.get(path)
-        problem = "" if verdict.keep or place else _why_not(device, buses)
+        problem = "" if verdict.keep or (place and device.configured) else _why_not(device, buses)
         planned.append(Planned(device, verdict.keep, verdict.rule, place, problem))
     return UsbPlan(tuple(planned), assignment.pins, rules.notes(devices, config.keep))
 

@@ -148,7 +148,7 @@ class Loop:
         unsettled = self._unsettled(plan, now)
         if self._connected:
             try:
-                again = await self._plugger.follow(_without(plan, unsettled), now)
+                again = await self._plugger.follow(plan, unsettled, now)
                 self._report.resolved(_QEMU)
             except QmpDisconnected:
                 pass  # _with_qemu is told, too
@@ -162,16 +162,17 @@ class Loop:
     def _told(self, planned: Planned, unsettled: frozenset[int]) -> Told:
         if planned.keep:
             return Told(planned, "kept", planned.rule)
-        if planned.problem:
+        has = self._connected and self._plugger.has(planned)
+        if planned.fdset in unsettled and not has:
+            return Told(planned, "waiting", "")
+        if planned.problem and not has:
             return Told(planned, "no place", planned.problem)
         if not self._connected:
             return Told(planned, "no product", "")
-        if planned.fdset in unsettled:
-            return Told(planned, "waiting", "")
         return Told(planned, *self._plugger.state(planned))
 
     def _unsettled(self, plan: UsbPlan, now: float) -> frozenset[int]:
-        """Those with which udev is not through, for as long as it is worth waiting for."""
+        """Those with which the kernel and udev are not through, for as long as that is worth waiting for."""
         numbers = {planned.fdset: planned.device for planned in plan.devices if planned.place}
         self._first_seen = {number: self._first_seen.get(number, now) for number in numbers}
         return frozenset(
@@ -247,8 +248,3 @@ class Loop:
     def _woken(self, events: Woken) -> None:
         events.drain()
         self._again.set()
-
-
-def _without(plan: UsbPlan, unsettled: frozenset[int]) -> UsbPlan:
-    """The plan for now: what udev is not through with is not there yet."""
-    return UsbPlan(tuple(one for one in plan.devices if one.fdset not in unsettled), plan.pins, plan.notes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent.futures import Executor
 from typing import Optional
 
@@ -66,9 +66,10 @@ class Plugger:
         self._found.clear()
         self._in_doubt = self._untidy = True
 
-    async def follow(self, plan: UsbPlan, now: float) -> float:
+    async def follow(self, plan: UsbPlan, hold: Container[int], now: float) -> float:
         """Begin with what there is to do now.
 
+        :param hold: which are not to be plugged in yet, by their plugging-in; those that are plugged in stay so.
         :return: monotonic seconds at which to call this again without being woken.
         :raise QmpError: QEMU does not tell what it has.
         """
@@ -80,21 +81,26 @@ class Plugger:
         self._patience_with(plan)
         waiting = self._patience.waiting(now)
         for step in steps(plan, self._found):
-            if step.id not in self._tasks and step.id not in waiting:
+            held = step.add is not None and step.add.fdset in hold
+            if step.id not in self._tasks and step.id not in waiting and not held:
                 self._begin(step)
         self._look_after(plan, now)
         return self._patience.next_time(now)
+
+    def has(self, planned: Planned) -> bool:
+        """The product has this device."""
+        found = self._found.get(planned.id)
+        return found is not None and is_right(planned, found)
 
     def state(self, planned: Planned) -> tuple[str, str]:
         """How it is with one device, and why: see ``STATES`` of ``hal udev status``."""
         wait = self._patience.of(planned.id)
         if planned.id in self._tasks:
             return "attaching", self._reasons.get(planned.id, "")
-        found = self._found.get(planned.id)
         if wait:
             tried = "once" if wait.failures == 1 else f"{wait.failures} times"
             return "retrying", f"{self._reasons[planned.id]}; failed {tried}, again after {wait.pause:g} s"
-        return ("attached", "") if found and is_right(planned, found) else ("attaching", "")
+        return ("attached", "") if self.has(planned) else ("attaching", "")
 
     async def idle(self) -> None:
         """Wait until everything that has begun is done."""
@@ -173,8 +179,7 @@ class Plugger:
     def _look_after(self, plan: UsbPlan, now: float) -> None:
         """The product has it, and a driver of the host's has it, too: once it may just be changing hands, not twice."""
         for planned in plan.devices:
-            found = self._found.get(planned.id)
-            if not planned.place or not found or planned.id in self._tasks or not is_right(planned, found):
+            if planned.id in self._tasks or not planned.place or not self.has(planned):
                 continue
             drivers, wait = host_drivers(planned), self._patience.of(planned.id)
             if not drivers:

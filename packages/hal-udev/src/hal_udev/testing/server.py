@@ -46,7 +46,7 @@ class FakeServer(Hardware):
         return self.plugged.get(port)
 
     def is_settled(self, device: UsbDevice) -> bool:
-        return self.settled
+        return self.settled and device.configured
 
     def open(self, device: UsbDevice) -> int:
         self.on_open(device)
