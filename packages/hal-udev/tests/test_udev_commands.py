@@ -17,6 +17,7 @@ from hal_core.machine import UsbInterface
 from hal_core.testing import synthetic
 from hal_udev import statusfile
 from hal_udev.commands import apply_command, plan_command, status_command
+from hal_udev.config import UdevConfig
 from hal_udev.main import PROGRAM
 from hal_udev.plan import product, udevrules
 
@@ -80,7 +81,7 @@ def test_plan_with_rules(server: str, directories: Path, capsys: pytest.CaptureF
 def test_plan_of_a_server_where_it_is_not_known_what_hal_runs_from(tmp_path: Path) -> None:
     root = tmp_path / "other"
     synthetic.write_tree(str(root), synthetic.machine(disks=1, usb=DEVICES[1:]))
-    planned = plan_command.make(str(root), plan_command.UdevConfig())
+    planned = plan_command.make(str(root), UdevConfig())
     assert {one.device.port: one.keep for one in planned.devices} == {
         "1-1": True,
         "1-1.4": True,

@@ -48,6 +48,35 @@ def test_what_is_being_pulled_out_is_not_there(root: Path) -> None:
     assert hardware.look_at("7-7") is None
 
 
+def test_whatever_happens_a_look_sees_what_a_first_look_would_see(root: Path) -> None:
+    """What is there for a while is not read in full again."""
+    hardware = Hardware(str(root))
+    stick = Path(os.path.realpath(root / "sys/bus/usb/devices/1-1.4"))
+
+    def check() -> tuple[UsbDevice, ...]:
+        for _ in range(3):
+            seen = hardware.look()
+            assert seen == Hardware(str(root)).look()
+        return seen
+
+    check()
+    (stick / "1-1.4:1.0/driver").unlink()
+    assert {one.port: one.interfaces[0].driver for one in check()}["1-1.4"] == ""
+    (stick / "1-1.4:1.0/driver").symlink_to("/sys/bus/usb/drivers/ftdi_sio")
+    hardware.look()
+    (stick / "1-1.4:1.0/ttyUSB0").mkdir()  # a moment later
+    assert {one.port: one.interfaces[0].ttys for one in check()}["1-1.4"] == ("ttyUSB0",)
+    (stick / "devnum").write_text("6\n")
+    (stick / "serial").write_text("ANOTHER\n")
+    assert {one.port: (one.number, one.serial) for one in check()}["1-1.4"] == (6, "ANOTHER")
+    (stick / "bConfigurationValue").write_text("\n")
+    assert not {one.port: one.configured for one in check()}["1-1.4"]
+    (root / "proc/self/mountinfo").write_text("29 1 0:40 / / rw - overlay overlay rw\n")
+    assert not any(one.hal_device for one in check())
+    (root / "sys/bus/usb/devices/1-1.4").unlink()
+    assert {one.port for one in check()} == {"1-3", "1-1"}
+
+
 def test_a_server_of_which_it_is_not_known_what_hal_runs_from(root: Path) -> None:
     (root / "proc/self/mountinfo").write_text("29 1 0:40 / / rw - overlay overlay rw\n")
     hardware = Hardware(str(root))
@@ -110,7 +139,7 @@ def test_what_is_behind_the_node_says_itself_which_device_it_is(
     path = tmp_path / "005"
     path.write_bytes(bytes.fromhex(said))
     numbers = os.stat_result((0o020664, 0, 0, 1, 0, 0, 0, 0, 0, 0), {"st_rdev": os.makedev(189, node.minor(STICK))})
-    monkeypatch.setattr(node.os, "fstat", lambda fd: numbers)
+    monkeypatch.setattr(os, "fstat", lambda fd: numbers)
     if is_it:
         os.close(node._open(str(path), STICK))
         return

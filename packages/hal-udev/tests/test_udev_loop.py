@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from bench_of_fakes import BUSES, Bench, bench, open_files
 from hal_core import paths
-from hal_core.machine import UsbDevice
+from hal_core.errors import QmpRefused
+from hal_core.machine import UsbDevice, UsbInterface
 from hal_core.testing import synthetic
 from hal_udev import pins
 from hal_udev.config import KeepConfig, UdevConfig
 from hal_udev.plan import product
 from hal_udev.resident import loop as loop_module
-from hal_udev.resident import qemu as qemu_module
 
 
 def with_bench(story: Callable[[Bench], Awaitable[None]], running: bool = True) -> None:
@@ -182,7 +182,7 @@ def test_another_device_in_the_port_has_not_failed_yet() -> None:
 
 def test_pulled_out_while_it_is_being_plugged_in() -> None:
     async def story(one: Bench) -> None:
-        one.server.on_open = lambda device: one.server.plugged.pop(device.port, None) and None
+        one.server.on_open = lambda device: one.server.pull(device.port)
         one.server.plug(stick("1-1"))
         async with one.resident():
             one.ring()
@@ -274,8 +274,7 @@ def test_a_qemu_that_does_not_tell_what_it_has_is_a_problem_that_is_told(monkeyp
     monkeypatch.setattr(loop_module, "UDEV_SECONDS", 0.1)
 
     async def story(one: Bench) -> None:
-        monkeypatch.setattr(qemu_module, "PREFIX", "usb-")
-        refused = qemu_module.QmpRefused("qom-list: not today")
+        refused = QmpRefused("qom-list: not today")
         listed = one.qemu._qom_list
         one.qemu._qom_list = lambda path: (_ for _ in ()).throw(refused)  # type: ignore[method-assign]
         one.server.plug(stick("1-1"))
@@ -329,7 +328,7 @@ def test_hals_own_device_and_hubs_are_never_touched() -> None:
 def test_the_consoles_keyboard_goes_and_comes_with_hal_console(directories: Path) -> None:
     marker = directories / "run/console/keyboard"
     marker.parent.mkdir()
-    keyboard = stick("1-1", interfaces=(synthetic.UsbInterface(0, "03", "01", "01", "usbhid"),))
+    keyboard = stick("1-1", interfaces=(UsbInterface(0, "03", "01", "01", "usbhid"),))
 
     async def story(one: Bench) -> None:
         marker.touch()

@@ -19,6 +19,7 @@ import pytest
 
 from bench_of_fakes import PATIENCE, Bell
 from hal_core import paths, qmp_once
+from hal_core.errors import QmpDisconnected
 from hal_core.qmp import Session
 from hal_core.testing import synthetic
 from hal_udev import statusfile
@@ -211,6 +212,6 @@ def _types(run_dir: Path, qemu: Product) -> list[dict[str, Any]]:
         try:
             found: list[dict[str, Any]] = qemu.ask("qom-list-types", implements="usb-device")
             return found
-        except qmp_once.QmpDisconnected:
+        except QmpDisconnected:
             subprocess.run(["sleep", "0.05"], check=True)  # it has to make its socket first
     raise AssertionError("QEMU does not start")

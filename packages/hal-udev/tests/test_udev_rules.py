@@ -188,7 +188,7 @@ def test_a_kept_disk_is_the_hosts_own_to_udev() -> None:
     ]
 
 
-@given(st.text(st.characters(blacklist_categories=("C",)), min_size=1).filter(str.strip))
+@given(st.text(st.characters(blacklist_categories=["C"]), min_size=1).filter(str.strip))
 def test_no_serial_number_ends_a_rule_of_udevs(serial: str) -> None:
     line = udevrules.render((KeepConfig(serial=serial),)).splitlines()[-2]
     assert re.fullmatch(r'SUBSYSTEMS=="usb", ATTRS\{serial\}=="[^"\\]+", ENV.*', line), line

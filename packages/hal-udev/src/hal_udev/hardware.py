@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Optional
 
 from hal_core import facts
@@ -34,6 +35,8 @@ class Hardware:
     def __init__(self, root: str = "/") -> None:
         self.root = root
         self.own_known = True  # as of the last look
+        self._last: dict[str, UsbDevice] = {}  # by port: what was read in full, the last time
+        self._same: set[str] = set()  # ports whose device was read in full twice, and was the same
 
     def look(self) -> tuple[UsbDevice, ...]:
         """Everything that is plugged in at this moment."""
@@ -41,7 +44,9 @@ class Hardware:
         names = tree.names(usb.ROOT)
         own = usb.own_directories(tree)
         self.own_known = bool(own)
-        devices = (usb.read_one(tree, port, names, own) for port in usb.ports(names))
+        devices = [self._read(tree, port, names, own) for port in usb.ports(names)]
+        self._same = {one.port for one in devices if self._last.get(one.port) == one}
+        self._last = {one.port: one for one in devices}
         # One without numbers has been pulled out while it was being read.
         return tuple(device for device in devices if device.bus is not None and device.number is not None)
 
@@ -70,6 +75,22 @@ class Hardware:
     def give_back(self, device: UsbDevice) -> None:
         """Let the host's drivers have it again. Blocks, and raises, as :mod:`hal_udev.node`."""
         node.give_back(self._node(device), device)
+
+    def _read(self, tree: Tree, port: str, names: Sequence[str], own: tuple[str, ...]) -> UsbDevice:
+        """In full, or of a device that is there for a while only what may change: which drivers have it.
+
+        Twice in full, because a driver's serial ports come a moment after the driver.
+        """
+        known, directory = self._last.get(port), f"{usb.ROOT}/{port}"
+        if known and port in self._same and tree.integer(f"{directory}/devnum") == known.number:
+            interfaces = [name for name in names if name.startswith(f"{port}:")]
+            drivers = [tree.link(f"{usb.ROOT}/{name}/driver") for name in interfaces]
+            configured = tree.integer(f"{directory}/bConfigurationValue") is not None
+            own_now = any(path.startswith(f"{tree.resolve(directory)}/") for path in own)
+            before = [interface.driver for interface in known.interfaces]
+            if (drivers, configured, own_now) == (before, known.configured, known.hal_device):
+                return known
+        return usb.read_one(tree, port, names, own)
 
     def surroundings(self, run_dir: str, com_ports: frozenset[str]) -> Surroundings:
         """As of the last look."""
