@@ -21,7 +21,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = sorted(path.name for path in (ROOT / "packages").iterdir() if (path / "setup.cfg").is_file())
 CORE = "hal_core"
-THIRD_PARTY = {"pyroute2", "qemu.qmp", "tomli"}
+THIRD_PARTY = {"pyroute2", "pyudev", "qemu.qmp", "tomli"}
 FOR_TESTS = {"pytest", "hypothesis"}
 BY_VERSION = {"tomllib"}  # standard, but not in every version that we run on
 
@@ -29,7 +29,7 @@ LIGHT = {"os", "stat", "__future__"}  # loaded by every interpreter anyway; besi
 LIGHT_CORE = {"hal_core.quickjson", "hal_core.atomic", "hal_core.errors", "hal_core.notify"}
 HEAVY = {"argparse", "asyncio", "collections", "dataclasses", "enum", "functools", "inspect", "json", "logging", "re"}
 HEAVY |= {"pathlib", "socket", "subprocess", "tempfile", "tomllib", "tomli", "typing", "importlib.metadata"}
-HEAVY |= {"hal_core.rpmdb", "hal_core.selinux_status", "pyroute2", "rpm", "selinux"}
+HEAVY |= {"hal_core.rpmdb", "hal_core.selinux_status", "pyroute2", "pyudev", "rpm", "selinux"}
 
 
 def module_name(package: str) -> str:
@@ -94,7 +94,7 @@ def sources(package: str, *folders: str) -> list[Path]:
 
 
 def test_there_are_packages() -> None:
-    assert {"hal-core", "hal-netcfg", "hal-vmm"} <= set(PACKAGES)
+    assert {"hal-core", "hal-netcfg", "hal-udev", "hal-vmm"} <= set(PACKAGES)
     assert all(sources(package, "src") for package in PACKAGES)
 
 
@@ -169,7 +169,14 @@ def loaded_with(module: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "module",
-    ["hal_vmm.launch.launcher", "hal_vmm.main", "hal_vmm.commands.status", "hal_netcfg.main", "hal_core.cli"],
+    [
+        "hal_vmm.launch.launcher",
+        "hal_vmm.main",
+        "hal_vmm.commands.status",
+        "hal_netcfg.main",
+        "hal_udev.main",
+        "hal_core.cli",
+    ],
 )
 def test_what_is_felt_at_the_start_stays_light(module: str) -> None:
     assert HEAVY & loaded_with(module) == set()
@@ -177,3 +184,4 @@ def test_what_is_felt_at_the_start_stays_light(module: str) -> None:
 
 def test_the_networks_status_does_without_netlink() -> None:
     assert {"asyncio", "pyroute2", "subprocess"} & loaded_with("hal_netcfg.commands.status_command") == set()
+    assert {"asyncio", "pyudev", "subprocess"} & loaded_with("hal_udev.commands.status_command") == set()

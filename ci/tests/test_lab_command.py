@@ -188,7 +188,9 @@ def test_a_server_that_cannot_be_is_told_before_anything_is_built(
     assert command.main(["--server", str(broken)]) == 1
     assert one_line(capsys).startswith(f"ci/lab: {broken}: board is missing")
     assert command.main(["--server", "two-u"]) == 1
-    assert one_line(capsys) == ('ci/lab: no server "two-u"; there are direct, numa, old-box, one-u, or give a TOML file\n')
+    assert one_line(capsys) == (
+        'ci/lab: no server "two-u"; there are direct, numa, old-box, one-u, or give a TOML file\n'
+    )
     assert command.main(["--server", str(tmp_path)]) == 1
     assert one_line(capsys) == f"ci/lab: {tmp_path}: Is a directory\n"
     assert (told, FakeIngredients.asked) == ([], [])

@@ -137,6 +137,12 @@ def test_what_the_firewall_has_counted() -> None:
     assert shell.asked == [("hal", "netcfg", "status", "--json")]
 
 
+def test_what_is_plugged_in() -> None:
+    shell = FakeShell('{"devices": []}', status=1)
+    assert Host(shell).udev() == {"devices": []}
+    assert shell.asked == [("hal", "udev", "status", "--json")]
+
+
 def test_what_cannot_be_asked_is_told_and_not_awaited() -> None:
     with pytest.raises(LabError, match=r"in the host, `systemctl show .* hal-vmm` failed with status 1: no bus"):
         Host(FakeShell("no bus\n", status=1)).wait_for_service("hal-vmm")

@@ -58,6 +58,10 @@ class Host:
         """How many packets each rule of HAL's that counts has counted, by what ``hal netcfg status`` calls it."""
         return {rule["what"]: rule["packets"] for rule in self._status("netcfg")["firewall"]}
 
+    def udev(self) -> dict[str, Any]:
+        """``hal udev status --json``: which devices the product has, and why not the others."""
+        return self._status("udev")
+
     def _status(self, package: str) -> dict[str, Any]:
         number, said, complained = self.shell.ask("hal", package, "status", "--json")
         if not said:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hal_core import config_doc, config_files
-from hal_core.config import load, numbered, option, problems, section
+from hal_core.config import listed, load, numbered, option, problems, section
 from hal_core.config_values import Option, Rejected, show, show_key, toml
 from hal_core.errors import ConfigError
 
@@ -45,6 +45,15 @@ class Port:
 
 
 @dataclass(frozen=True)
+class Rule:
+    """One in a row."""
+
+    serial: str = option("", "Its serial number.", pattern="[A-Z0-9]*")
+    class_: str = option("", "Its class: the key is a keyword in Python.")
+    give: bool = option(False, "Whether.")
+
+
+@dataclass(frozen=True)
 class Sample:
     """A sample of every kind of option."""
 
@@ -57,6 +66,7 @@ class Sample:
     disks: tuple[str, ...] = option(("auto",), "Disks.", pattern="[a-z]+")
     beats: Beats = section(Beats, "The sign of life.")
     port: Mapping[int, Port] = numbered(Port, "A port of the product.", low=0, high=127)
+    rule: tuple[Rule, ...] = listed(Rule, "A rule.")
 
 
 @pytest.fixture(autouse=True)
@@ -330,7 +340,7 @@ def test_the_first_numbered_table_is_documented_in_comments(tmp_path: Path) -> N
     ) in text
     assert "\n\n# The buffers.\n# [vmm.port.0.ring]\n\n# How many.\n" in text
     (tmp_path / "lib/hal.toml").write_text(re.sub(r"^# (?=\[|\w+ = )", "", text, flags=re.MULTILINE))
-    assert load(Sample, "vmm") == Sample(port={0: Port()})
+    assert load(Sample, "vmm") == Sample(port={0: Port()}, rule=(Rule(),))
 
 
 def test_numbered_tables_in_the_manual_page() -> None:
@@ -340,6 +350,29 @@ def test_numbered_tables_in_the_manual_page() -> None:
         '.TP\n.BR nics " = []"\nNames. '
     ) in page
     assert '\n.SS [vmm.port.N.ring]\nThe buffers.\n.TP\n.BR slots " = 256"\nHow many. ' in page
+
+
+def test_tables_in_a_row_keep_their_order_and_those_of_a_later_file_replace_them(etc: Path) -> None:
+    (etc / "hal.toml").write_text('[[vmm.rule]]\nserial = "B"\n[[vmm.rule]]\n[[vmm.rule]]\nclass = "A"\ngive = true\n')
+    assert load(Sample, "vmm").rule == (Rule("B"), Rule(), Rule(class_="A", give=True))
+    (etc / "hal.toml.d/1.toml").write_text('[[vmm.rule]]\nserial = "C"\n')
+    assert load(Sample, "vmm").rule == (Rule("C"),)
+
+
+def test_what_is_wrong_in_a_row_of_tables_is_told_with_its_number(etc: Path) -> None:
+    found = complaint(etc, '[[vmm.rule]]\n[[vmm.rule]]\nserial = "b"\n')
+    assert found.message.endswith('vmm.rule[1].serial = "b": allowed is a text that matches [A-Z0-9]*')
+    assert complaint(etc, "[[vmm.rule]]\nserail = 1\n").hint == 'did you mean "serial"?'
+    found = complaint(etc, "[vmm.rule]\ngive = true\n")
+    assert found.message.endswith("vmm.rule = a table: allowed are tables in a row, [[…rule]]")
+
+
+def test_tables_in_a_row_are_documented_in_comments(tmp_path: Path) -> None:
+    text = config_doc.defaults_toml({"vmm": Sample})
+    assert "\n# A rule.\n# Allowed: any number of [[vmm.rule]]. By default there is none.\n# [[vmm.rule]]\n" in text
+    (tmp_path / "lib/hal.toml").write_text(re.sub(r"^# (?=\[\[|serial|class|give)", "", text, flags=re.MULTILINE))
+    assert load(Sample, "vmm").rule == (Rule(),)
+    assert "\n.SS [[vmm.rule]]\nA rule. Allowed: any number of" in config_doc.man_section({"vmm": Sample})
 
 
 def test_the_manual_page_escapes_what_troff_would_eat() -> None:
@@ -358,7 +391,7 @@ def test_a_declaration_that_makes_no_sense_is_a_programming_error() -> None:
         things: frozenset[str] = option(frozenset(), "A set.")
 
     (Path(os.environ["HAL_CONFIG_DIR"]) / "hal.toml").write_text("[vmm]\nplain = 1\n")
-    with pytest.raises(TypeError, match=r"Odd\.plain is neither an option\(\) nor a section\(\) nor numbered\(\)"):
+    with pytest.raises(TypeError, match=r"Odd\.plain is made by none of option\(\), section"):
         load(Odd, "vmm")
     with pytest.raises(TypeError, match="cannot be a frozenset"):
         load(Set, "vmm")

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +19,7 @@ from hal_core.anonymize import Recording
 from hal_core.errors import FileFormatError
 from hal_core.facts import dmi, firmware, pci, serial, usb
 from hal_core.facts.tree import Tree
-from hal_core.machine import Machine, Optical, SerialPort
+from hal_core.machine import Machine, Optical, SerialPort, UsbInterface
 from hal_core.testing import synthetic, sysfs
 
 RICH = synthetic.machine(
@@ -35,9 +35,11 @@ RICH = synthetic.machine(
 BARE = synthetic.machine(packages=1, cores=1, threads=1, disks=0, nics=0, nodes=0, serial=(), firmware="")
 
 
-def tree_of(files: dict[str, Union[str, int]], directories: tuple[str, ...] = ()) -> Tree:
+def tree_of(
+    files: dict[str, Union[str, int]], directories: tuple[str, ...] = (), links: Optional[dict[str, str]] = None
+) -> Tree:
     content = {path: f"{text}\n".encode() for path, text in files.items()}
-    return sysfs.tree(Recording(content, {}, directories))
+    return sysfs.tree(Recording(content, links or {}, directories))
 
 
 @given(
@@ -67,7 +69,8 @@ def test_a_rich_machine_is_read_back_from_disk(tmp_path: Path) -> None:
         ),
         synthetic.disk(2, transport="sas", discard=True, rotational=False, holders=("md0",), wwn="", node=0),
     )
-    machine = dataclasses.replace(RICH, nics=nics, disks=disks)
+    devices = (synthetic.usb_hub("1-1"), synthetic.usb_plugged("1-1.4"), synthetic.usb_device(hal_device=False))
+    machine = dataclasses.replace(RICH, nics=nics, disks=disks, usb=devices)
     synthetic.write_tree(str(tmp_path), machine)
     assert facts.read(str(tmp_path)) == machine
 
@@ -166,6 +169,70 @@ def test_usb_devices_by_port_with_hubs_and_without_root_hubs() -> None:
         ("1-10", 1, False),
     ]
     assert (found[0].vendor_id, found[0].product) == ("046d", "Receiver [0m")
+
+
+def test_what_a_usb_device_does_and_who_has_it() -> None:
+    root, real = "/sys/bus/usb/devices", "/sys/devices/pci0000:00/0000:00:14.0/usb3"
+    device_way = f"{real}/3-1/3-1.4"
+    files: dict[str, Union[str, int]] = {
+        f"{real}/version": " 2.00",
+        f"{real}/3-1/bDeviceClass": "09",
+        f"{device_way}/busnum": 3,
+        f"{device_way}/devnum": 17,
+        f"{device_way}/bConfigurationValue": "",
+        f"{device_way}/3-1.4:1.11/bInterfaceNumber": "0b",
+        f"{device_way}/3-1.4:1.11/bInterfaceClass": "ff",
+        f"{device_way}/3-1.4:1.11/ttyUSB0/uevent": "",
+        f"{device_way}/3-1.4:1.1/bInterfaceClass": "02",
+        f"{device_way}/3-1.4:1.1/tty/ttyACM1/uevent": "",
+    }
+    ways = {
+        "3-1": "3-1",
+        "3-1.4": "3-1/3-1.4",
+        "3-1.4:1.1": "3-1/3-1.4/3-1.4:1.1",
+        "3-1.4:1.11": "3-1/3-1.4/3-1.4:1.11",
+    }
+    links = {f"{root}/{name}": f"{real}/{way}" for name, way in ways.items()}
+    links[f"{device_way}/3-1.4:1.11/driver"] = "/sys/bus/usb/drivers/ftdi_sio"
+    hub, device = usb.read(tree_of(files, links=links))
+    assert (hub.hub, hub.path, hub.number, hub.interfaces) == (True, "0000:00:14.0/usb2/1", None, ())
+    assert (device.path, device.bus, device.number, device.configured) == ("0000:00:14.0/usb2/1.4", 3, 17, False)
+    assert device.interfaces == (
+        UsbInterface(0, "02", "", "", "", ("ttyACM1",)),
+        UsbInterface(11, "ff", "", "", "ftdi_sio", ("ttyUSB0",)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("device", "mounted", "own"),
+    [
+        ("sdb", "8:17", ["1-3"]),
+        ("sdb", "8:1", []),
+        # Somebody's DVD in a drive on USB, mounted by hand: not to be pulled out from under the host.
+        ("sr0", "11:0", ["1-3"]),
+    ],
+)
+def test_a_usb_device_that_carries_what_the_host_has_mounted(device: str, mounted: str, own: list[str]) -> None:
+    way = "/sys/devices/pci0000:00/0000:00:14.0/usb1"
+    block = f"{way}/1-3/1-3:1.0/host6/target6:0:0/6:0:0:0/block/{device}"
+    files: dict[str, Union[str, int]] = {
+        f"{way}/1-3/idVendor": "0781",
+        f"{way}/1-30/idVendor": "0781",
+        f"{block}/device/model": "x",
+        f"{block}/{device}1/dev": "8:17",
+        "/sys/block/sda/sda1/dev": "8:1",
+        "/sys/block/sda/device/model": "x",
+        "/proc/self/mountinfo": f"29 1 {mounted} / /mnt rw - ext4 /dev/x rw",
+    }
+    links = {
+        "/sys/bus/usb/devices/1-3": f"{way}/1-3",
+        "/sys/bus/usb/devices/1-30": f"{way}/1-30",
+        f"/sys/block/{device}": block,
+        "/sys/dev/block/8:17": f"{block}/{device}1",
+        "/sys/dev/block/11:0": block,
+        "/sys/dev/block/8:1": "/sys/block/sda/sda1",
+    }
+    assert [one.port for one in usb.read(tree_of(files, links=links)) if one.hal_device] == own
 
 
 def test_pci_devices_in_wide_domains() -> None:

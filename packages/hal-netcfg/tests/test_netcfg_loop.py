@@ -123,7 +123,7 @@ class FakeSession:
             self.connected = connected
             self._changed.notify_all()
 
-    async def reconnect(self) -> None:
+    async def reconnect(self, deadline: float = 3.0, longest_pause: float = 10.0) -> None:
         await self._wait(True)
 
     async def lost(self) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from hal_core.config import Section, declared
+from hal_core.patience import FIRST_SECONDS, LONGEST_SECONDS
 from hal_netcfg import main, names, statusfile, unmanaged
 from hal_netcfg.config import BONDS, MODES, LanConfig, NetcfgConfig
 from hal_netcfg.plan import product
 from hal_netcfg.plan.network import HostLink
 from hal_netcfg.resident.loop import GLANCE_SECONDS, LONGEST_REST_SECONDS
 from hal_netcfg.resident.mirror import GAP_SECONDS
-from hal_netcfg.resident.patience import FIRST_SECONDS, LONGEST_SECONDS
 
 PAGE = Path(__file__).resolve().parents[1] / "man/hal-netcfg.1"
 OPTION = r"(?<![\w`-])--[a-z][a-z-]*"

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hal_core import atomic
+from hal_core.patience import FIRST_SECONDS, LONGEST_SECONDS, Patience
 from hal_netcfg.engine import Sight
 from hal_netcfg.links.action import Create
 from hal_netcfg.links.apply import Outcome
@@ -20,7 +21,6 @@ from hal_netcfg.links.link import Link
 from hal_netcfg.plan.network import Bond, HostLink, Lan, Network, Port, Problem
 from hal_netcfg.resident import mirror
 from hal_netcfg.resident.mirror import GAP_SECONDS, Shown
-from hal_netcfg.resident.patience import FIRST_SECONDS, LONGEST_SECONDS, Patience
 from hal_netcfg.resident.report import FIREWALL, NETWORK, Report
 
 # --- cables -----------------------------------------------------------------------------------------------------------

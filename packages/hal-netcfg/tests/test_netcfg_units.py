@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from hal_core.patience import LONGEST_SECONDS
 from hal_netcfg import names, unmanaged
 from hal_netcfg.resident.loop import LONGEST_REST_SECONDS
-from hal_netcfg.resident.patience import LONGEST_SECONDS
 
 PACKAGE = Path(__file__).resolve().parents[1]
 UNIT = PACKAGE / "systemd/hal-netcfg.service"

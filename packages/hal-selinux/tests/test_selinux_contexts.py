@@ -13,6 +13,7 @@ LABELS = [
     ("/usr/bin/hal-qemu-launch", "file", "hal_qemu_launch_exec_t"),
     ("/usr/bin/hal-vmm", "file", "hal_vmm_exec_t"),
     ("/usr/bin/hal-netcfg", "file", "hal_netcfg_exec_t"),
+    ("/usr/bin/hal-udev", "file", "hal_udev_exec_t"),
     ("/usr/sbin/nft", "file", "iptables_exec_t"),  # which hal-netcfg runs
     ("/usr/bin/hal", "file", "bin_t"),
     ("/usr/bin/hal-facts", "file", "bin_t"),

@@ -20,6 +20,7 @@ ALLOWED = [
     ("init_t", "hal_vmm_t", "process2", "nnp_transition", "hal-vmm.service"),
     ("init_t", "hal_vmm_plan_t", "process2", "nnp_transition", "hal-qemu-plan.service"),
     ("init_t", "hal_netcfg_t", "process2", "nnp_transition", "hal-netcfg.service"),
+    ("init_t", "hal_udev_t", "process2", "nnp_transition", "hal-udev.service"),
     ("hal_qemu_launch_t", "hal_qemu_t", "process", "transition rlimitinh", "the launcher becomes QEMU"),
     ("hal_qemu_launch_t", "hal_qemu_t", "process2", "nnp_transition", "… with NoNewPrivileges="),
     ("hal_qemu_launch_t", "qemu_exec_t", "file", "execute read open map", "… by exec"),
@@ -122,6 +123,19 @@ ALLOWED = [
     ("hal_vmm_plan_t", "boot_t", "file", "open read", "… from /boot"),
     ("hal_vmm_plan_t", "hal_vmm_tmp_t", "file", "create write unlink", "the disk of the guest of ten bytes"),
     ("hal_vmm_plan_t", "hal_vmm_plan_t", "udp_socket", "create ioctl", "permanent addresses of NICs"),
+    # the product's USB devices
+    ("hal_udev_t", "hal_udev_t", "netlink_kobject_uevent_socket", "create bind read setopt", "udev's events"),
+    ("hal_udev_t", "sysfs_t", "file", "open read", "what is plugged in"),
+    ("hal_udev_t", "sysfs_t", "lnk_file", "read", "… and which driver has it"),
+    ("hal_udev_t", "proc_t", "file", "open read", "what the host has mounted"),
+    ("hal_udev_t", "udev_runtime_t", "file", "getattr open read", "is udev through with it?"),
+    ("hal_udev_t", "usb_device_t", "chr_file", "open read write ioctl", "devices, opened for QEMU"),
+    ("hal_qemu_t", "hal_udev_t", "fd", "use", "… and handed over"),
+    ("hal_udev_t", "hal_qmp_t", "sock_file", "write", "QMP"),
+    ("hal_udev_t", "hal_qemu_launch_t", "unix_stream_socket", "connectto", "… by the launcher's socket"),
+    ("hal_udev_t", "hal_var_run_t", "file", "create write rename unlink", "its state"),
+    ("hal_udev_t", "hal_var_lib_t", "file", "create write rename unlink", "which port is which"),
+    ("hal_udev_t", "hal_etc_t", "file", "open read", "hal.toml"),
     # the product's network
     ("hal_netcfg_t", "hal_netcfg_t", "capability", "net_admin", "interfaces"),
     ("hal_netcfg_t", "hal_netcfg_t", "netlink_route_socket", "create bind nlmsg_read nlmsg_write", "… are made"),
@@ -289,6 +303,34 @@ FORBIDDEN = [
     ("hal_vmm_plan_t", "kernel_t", "system", "module_request", "kernel modules"),
     ("hal_vmm_plan_t", "hal_unit_file_t", "service", "start stop", "units"),
     # the product's network
+    ("hal_udev_t", "shadow_t", "file", TOUCH, "the host's passwords"),
+    ("hal_udev_t", "fixed_disk_device_t", "blk_file", "open read write", "disks"),
+    ("hal_udev_t", "removable_device_t", "blk_file", "open read write", "DVD drives"),
+    ("hal_udev_t", "kvm_device_t", "chr_file", "open read write", "KVM"),
+    ("hal_udev_t", "memory_device_t", "chr_file", "open read write", "the host's memory"),
+    ("hal_udev_t", "vfio_device_t", "chr_file", "open read write", "PCI devices"),
+    ("hal_udev_t", "sysfs_t", "file", "write append", "the host's hardware"),
+    ("hal_udev_t", "udev_runtime_t", "file", "write create unlink", "what udev knows"),
+    ("hal_udev_t", "udev_rules_t", "file", "write create unlink", "what udev does"),
+    ("hal_udev_t", "hal_udev_t", "netlink_kobject_uevent_socket", "write", "made-up device events"),
+    ("hal_udev_t", "hal_udev_t", "netlink_route_socket", "create", "interfaces"),
+    ("hal_udev_t", "hal_udev_t", "packet_socket", "create", "a LAN's frames"),
+    ("hal_udev_t", "hal_udev_t", "tcp_socket", "create", "a network"),
+    ("hal_udev_t", "hal_udev_t", "udp_socket", "create", "a network"),
+    ("hal_udev_t", "hal_udev_t", "capability", "dac_override sys_admin sys_rawio net_admin setuid", "any power"),
+    ("hal_udev_t", "kernel_t", "system", "module_request", "kernel modules"),
+    ("hal_udev_t", "bin_t", "file", "execute_no_trans", "any program"),
+    ("hal_udev_t", "shell_exec_t", "file", "execute execute_no_trans", "a shell"),
+    ("hal_udev_t", "qemu_exec_t", "file", "execute execute_no_trans", "QEMU"),
+    ("hal_udev_t", "hal_qemu_t", "process", "transition ptrace sigkill signal setsched", "the running QEMU"),
+    ("hal_udev_t", "hal_channel_t", "sock_file", "write", "what the product says"),
+    ("hal_udev_t", "hal_events_t", "file", TOUCH, "QEMU's journal"),
+    ("hal_udev_t", "hal_image_t", "file", TOUCH, "images"),
+    ("hal_udev_t", "hal_dump_t", "file", TOUCH, "memory dumps"),
+    ("hal_udev_t", "hal_key_t", "file", TOUCH, "keys"),
+    ("hal_udev_t", "hal_inbox_t", "file", TOUCH, "what the product has handed over"),
+    ("hal_udev_t", "hal_etc_t", "file", "write create unlink", "HAL's configuration"),
+    ("hal_udev_t", "hal_unit_file_t", "service", "start stop", "units"),
     ("hal_netcfg_t", "shadow_t", "file", TOUCH, "the host's passwords"),
     ("hal_netcfg_t", "fixed_disk_device_t", "blk_file", "open read write", "disks"),
     ("hal_netcfg_t", "removable_device_t", "blk_file", "open read write", "DVD drives"),
@@ -419,6 +461,7 @@ def test_who_enters_a_domain(facts: dict[str, Any]) -> None:
         "hal_vmm_t": {"init_t"},
         "hal_vmm_plan_t": {"init_t"},
         "hal_netcfg_t": {"init_t"},
+        "hal_udev_t": {"init_t"},
     }
 
 
@@ -429,6 +472,7 @@ def test_where_a_program_leads(facts: dict[str, Any]) -> None:
         "init_t hal_qemu_launch_exec_t process": "hal_qemu_launch_t",
         "init_t hal_vmm_exec_t process": "hal_vmm_t",
         "init_t hal_netcfg_exec_t process": "hal_netcfg_t",
+        "init_t hal_udev_exec_t process": "hal_udev_t",
         "hal_qemu_launch_t qemu_exec_t process": "hal_qemu_t",
         "hal_vmm_plan_t qemu_exec_t process": "hal_qemu_probe_t",
     }
@@ -453,7 +497,7 @@ def test_new_files_get_their_types_without_being_relabelled(facts: dict[str, Any
 def test_who_rules_the_product(facts: dict[str, Any]) -> None:
     administrator = {"sysadm_t"}  # the reference policy's confined one
     writers = sources(facts, "hal_qmp_t", "sock_file", "write")
-    clients = {"hal_netcfg_t", "hal_vmm_t", "init_t"}
+    clients = {"hal_netcfg_t", "hal_udev_t", "hal_vmm_t", "init_t"}
     assert writers - administrator == {"hal_qemu_launch_t", *clients}
     assert sources(facts, "hal_qemu_launch_t", "unix_stream_socket", "connectto") == clients
     assert sources(facts, "hal_qemu_t", "process", "ptrace") <= administrator | {"init_t"}
@@ -477,10 +521,12 @@ def test_pci_devices_need_the_boolean(facts: dict[str, Any], domain: str) -> Non
 def test_network_cards_are_asked_one_thing_only_and_taps_only_made(facts: dict[str, Any]) -> None:
     siocethtool = 0x8946  # include/uapi/linux/sockios.h
     tunsetiff, tunsetpersist = 0x54CA, 0x54CB  # include/uapi/linux/if_tun.h, its lower two bytes
+    usbdevfs_ioctl = 0x5512  # include/uapi/linux/usbdevice_fs.h: what a driver of the host's is told
     assert facts["ioctls"] == {
         "hal_vmm_plan_t hal_vmm_plan_t udp_socket": [siocethtool],
         "hal_netcfg_t hal_netcfg_t udp_socket": [siocethtool],
         "hal_netcfg_t tun_tap_device_t chr_file": [tunsetiff, tunsetpersist],
+        "hal_udev_t usb_device_t chr_file": [usbdevfs_ioctl],
     }
 
 
@@ -495,5 +541,5 @@ def test_what_netcfg_runs_and_changes_is_a_short_list(facts: dict[str, Any]) -> 
 def test_no_domain_is_permissive_or_unconfined(facts: dict[str, Any]) -> None:
     domains = {one for one, attributes in facts["types"].items() if "domain" in attributes}
     qemu = {"hal_qemu_launch_t", "hal_qemu_probe_t", "hal_qemu_t"}
-    assert domains == {*qemu, "hal_netcfg_t", "hal_vmm_plan_t", "hal_vmm_t"}
+    assert domains == {*qemu, "hal_netcfg_t", "hal_udev_t", "hal_vmm_plan_t", "hal_vmm_t"}
     assert not [one for one in domains if "unconfined_domain_type" in facts["types"][one] or one in facts["permissive"]]

@@ -199,6 +199,18 @@ def test_a_kernel_is_a_descriptor_too() -> None:
     assert values(launch, "-append") == [boot.append]
 
 
+def test_the_first_usb_controller_is_where_it_has_always_been() -> None:
+    modern, old = compiled(), compiled(config=VmmConfig(era="pre-virtio"))
+    assert device(modern, "xhci") == "qemu-xhci,id=xhci,p2=15,p3=15,multifunction=on,bus=pcie.0,addr=04.0"
+    assert device(modern, "xhci3") == "qemu-xhci,id=xhci3,p2=15,p3=15,bus=pcie.0,addr=04.2"
+    assert device(old, "ehci") == "ich9-usb-ehci1,id=ehci,multifunction=on,bus=pcie.0,addr=1d.7"
+    assert device(old, "uhci1").endswith("masterbus=ehci.0,firstport=0,multifunction=on,bus=pcie.0,addr=1d.0")
+    assert device(old, "uhci6").endswith("masterbus=ehci2.0,firstport=4,multifunction=on,bus=pcie.0,addr=04.2")
+    before = dataclasses.replace(plan(synthetic.machine(), VmmConfig(), DEBIAN).pinned, usb=1)
+    kept = compile_plan(plan(synthetic.machine(), VmmConfig(), DEBIAN, before), DEBIAN, SITE)
+    assert device(kept, "xhci") == "qemu-xhci,id=xhci,p2=15,p3=15,bus=pcie.0,addr=04.0"
+
+
 def test_ids_of_other_packages_are_not_taken() -> None:
     for launch in (compiled(), compiled(config=VmmConfig(era="ide")), compiled(config=VmmConfig(era="pre-virtio"))):
         ids = [part[3:] for word in launch.argv for part in word.split(",") if part.startswith("id=")]

@@ -43,6 +43,25 @@ def test_a_disk_keeps_its_slot_when_another_is_gone() -> None:
     assert second.pinned.slots == first.pinned.slots
 
 
+@pytest.mark.parametrize("era", ["modern", "pre-virtio", "ide"])
+def test_a_product_of_before_hal_udev_keeps_its_one_usb_controller(era: str) -> None:
+    config = VmmConfig(era=era)
+    first = plan(synthetic.machine(disks=2), config, DEBIAN)
+    old = json.loads(pinned.render(first.pinned))
+    assert old.pop("usb") == len(first.usb) > 1
+    second = plan(synthetic.machine(disks=2), config, DEBIAN, pinned.parse(json.dumps(old), "hardware.json"))
+    assert second.usb == first.usb[:1]
+    third = plan(synthetic.machine(disks=2), config, DEBIAN, pinned.parse(pinned.render(second.pinned), "x"))
+    assert third.usb == second.usb
+
+
+@pytest.mark.parametrize("count", [0, -1, 9, True, "3", 1.0, None])
+def test_a_number_of_usb_controllers_that_cannot_be(count: object) -> None:
+    damaged = {**json.loads(pinned.render(plan(synthetic.machine(), VmmConfig(), DEBIAN).pinned)), "usb": count}
+    with pytest.raises(FileFormatError, match=r"damaged: usb .* is not a number from 1 to 8"):
+        pinned.parse(json.dumps(damaged), "hardware.json")
+
+
 def test_a_new_disk_in_the_same_bay_is_the_replacement_and_one_elsewhere_is_new() -> None:
     machine = synthetic.machine(disks=3)
     first = plan(machine, VmmConfig(), DEBIAN)

@@ -13,7 +13,7 @@ from hal_core.errors import ConfigError
 from hal_core.machine import Dmi, Machine, Optical, SerialPort
 from hal_core.testing import synthetic
 from hal_vmm.config import DevicesConfig, HeartbeatConfig, VmmConfig
-from hal_vmm.plan import smbios
+from hal_vmm.plan import slots, smbios
 from hal_vmm.plan.guest import plan as make_plan
 from hal_vmm.plan.guestplan import GuestPlan
 from hal_vmm.plan.nicplan import HostLink
@@ -264,10 +264,25 @@ def test_every_port_has_one_place_or_a_reason(names: list[str], wanted: list[str
 
 def test_what_an_era_or_hal_toml_does_not_have_is_told() -> None:
     planned = plan(synthetic.machine(disks=0), "ide", watchdog=False)
-    assert (planned.watchdog, planned.rng, planned.usb[0]) == ("", False, "ich9-usb-ehci1")
+    assert (planned.watchdog, planned.rng, planned.profile.usb[0]) == ("", False, "ich9-usb-ehci1")
     assert reasons(planned)["watchdog"] == "switched off in hal.toml (vmm.devices.watchdog)"
     assert reasons(planned)["random numbers"] == "the era ide has no driver for it"
     assert plan(synthetic.machine(disks=0), "ide").watchdog == "ib700"
+
+
+@pytest.mark.parametrize(("era", "buses", "ports"), [("modern", 3, 45), ("pre-virtio", 6, 36), ("ide", 2, 12)])
+def test_usb_ports_for_thirty_two_devices_where_the_products_kernel_bears_it(era: str, buses: int, ports: int) -> None:
+    planned = plan(synthetic.machine(disks=0), era)
+    told = planned.to_json()["usb_buses"]
+    assert (len(told), sum(bus["ports"] for bus in told)) == (buses, ports)
+    places = {(controller.slot, controller.function) for controller in planned.usb}
+    assert len(places) == len({bus["bus"] for bus in told}) == buses
+    # Whatever else the product may have is somewhere else.
+    others = {slots.VGA, slots.WATCHDOG, slots.STORAGE, slots.HOST_LINK, 0x1F}
+    others |= {slots.VIRTIO_SERIAL, slots.RNG} if era == "modern" else set()
+    others |= {1} if era == "ide" else set()
+    others |= {slots.FIRST_NIC + number for number in range(slots.NIC_SLOTS)}
+    assert others.isdisjoint({controller.slot for controller in planned.usb})
 
 
 def test_a_qemu_without_pvpanic_or_watchdog_still_runs_the_product() -> None:

@@ -118,7 +118,7 @@ PROVIDES: dict[str, tuple[str, ...]] = {
     "procps": ("procps-ng",),
     "python3": ("platform-python",),
     "python3-selinux": ("python3-libselinux",),
-    "qemu-system-x86": ("qemu-system-x86-core",),  # and own.py has qemu-kvm-core
+    "qemu-system-x86": ("qemu-device-usb-host", "qemu-system-x86-core"),  # and own.py has qemu-kvm-core
     "rpm": ("rpm-build", "rpm-sign"),
     "seabios": ("seabios-bin", "seavgabios-bin"),
     "selinux-utils": ("libselinux-utils",),

@@ -34,12 +34,13 @@ Number = Union[int, float]
 
 @dataclass(frozen=True)
 class Section:
-    """A sub-table, ``[vmm.cpu]``, or any number of them that are alike, ``[netcfg.lan.0]``."""
+    """A sub-table, ``[vmm.cpu]``, or any number that are alike: ``[netcfg.lan.0]``, or in a row, ``[[udev.keep]]``."""
 
     name: str
     doc: str
     cls: type[Any]
     numbers: Sequence[int] = ()  # that those may have; empty: it is one table, and has none
+    in_a_row: bool = False  # an array of tables (toml.io/en/v1.0.0#array-of-tables)
 
     @property
     def allowed(self) -> str:
@@ -79,22 +80,28 @@ def numbered(cls: type[T], doc: str, *, low: int, high: int) -> Mapping[int, T]:
     return dataclasses.field(default_factory=dict, metadata={"section": (doc, cls, range(low, high + 1))})
 
 
-def declared(cls: type[Any]) -> dict[str, Union[Option, Section]]:
-    """What a configuration dataclass declares, by key, in order.
+def listed(cls: type[T], doc: str) -> tuple[T, ...]:
+    """A field of such tables in a row, ``[[udev.keep]]``: none by default; those of a later file replace them all."""
+    return dataclasses.field(default=(), metadata={"section": (doc, cls, (), True)})
 
-    :raise TypeError: a field is not made by :func:`option`, :func:`section` or :func:`numbered`, or has a type that an
-        option cannot have.
+
+def declared(cls: type[Any]) -> dict[str, Union[Option, Section]]:
+    """What a configuration dataclass declares, by key, in order. The field ``class_`` has the key ``class``.
+
+    :raise TypeError: a field is not made by :func:`option`, :func:`section`, :func:`numbered` or :func:`listed`, or has
+        a type that an option cannot have.
     """
     found: dict[str, Union[Option, Section]] = {}
     for field in dataclasses.fields(cls):
+        key = field.name.rstrip("_")
         if "section" in field.metadata:
-            found[field.name] = Section(field.name, *field.metadata["section"])
+            found[key] = Section(key, *field.metadata["section"])
         elif "option" in field.metadata:
             kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
             kind = str(field.type) if kind == "tuple" else kind
-            found[field.name] = Option(field.name, kind, field.default, **field.metadata["option"])
+            found[key] = Option(key, kind, field.default, **field.metadata["option"])
         else:
-            raise TypeError(f"{cls.__name__}.{field.name} is neither an option() nor a section() nor numbered()")
+            raise TypeError(f"{cls.__name__}.{field.name} is made by none of option(), section(), numbered(), listed()")
     return found
 
 
@@ -152,6 +159,9 @@ def _take(cls: type[Any], content: object, where: str, values: dict[str, Any]) -
             )
         elif isinstance(declaration, Section) and declaration.numbers:
             yield from _take_numbered(declaration, value, f"{where}.{key}", values.setdefault(key, {}))
+        elif isinstance(declaration, Section) and declaration.in_a_row:
+            values[key] = []
+            yield from _take_listed(declaration, value, f"{where}.{key}", values[key])
         elif isinstance(declaration, Section):
             yield from _take(declaration.cls, value, f"{where}.{key}", values.setdefault(key, {}))
         else:
@@ -176,14 +186,26 @@ def _take_numbered(section: Section, content: object, where: str, values: dict[i
             yield ConfigError(f"{found}; allowed are {section.allowed}", _meant_number(key, section))
 
 
+def _take_listed(section: Section, content: object, where: str, values: list[dict[str, Any]]) -> Iterator[ConfigError]:
+    if not isinstance(content, list):
+        yield ConfigError(f"{where} = {show(content)}: allowed are tables in a row, [[…{section.name}]]")
+        return
+    for index, table in enumerate(content):
+        values.append({})
+        yield from _take(section.cls, table, f"{where}[{index}]", values[-1])
+
+
 def _build(cls: type[T], values: dict[str, Any]) -> T:
     known = declared(cls)
-    return cls(**{key: _built(known[key], value) for key, value in values.items()})
+    fields = {field.name.rstrip("_"): field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    return cls(**{fields[key]: _built(known[key], value) for key, value in values.items()})
 
 
 def _built(declaration: Union[Option, Section], value: Any) -> object:
     if isinstance(declaration, Option):
         return value
+    if declaration.in_a_row:
+        return tuple(_build(declaration.cls, one) for one in value)
     if not declaration.numbers:
         return _build(declaration.cls, value)
     return {number: _build(declaration.cls, value[number]) for number in sorted(value)}

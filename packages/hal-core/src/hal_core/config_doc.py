@@ -103,27 +103,36 @@ def _split(cls: type[Any]) -> tuple[list[Option], list[Section]]:
     return [one for one in found if isinstance(one, Option)], [one for one in found if isinstance(one, Section)]
 
 
-def _toml_table(path: str, doc: str, cls: type[Any], mark: str = "") -> Iterator[str]:
+def _head(path: str, in_a_row: bool) -> str:
+    return f"[[{path}]]" if in_a_row else f"[{path}]"
+
+
+def _toml_table(path: str, doc: str, cls: type[Any], mark: str = "", in_a_row: bool = False) -> Iterator[str]:
     options, sections = _split(cls)
-    yield f"{_comment(doc)}{mark}[{path}]\n"
+    yield f"{_comment(doc)}{mark}{_head(path, in_a_row)}\n"
     for option in options:
         yield f"{_comment(_with_allowed(option))}{mark}{option.name} = {toml(option.default)}\n"
     for section in sections:
         inside = f"{path}.{section.name}"
-        if section.numbers:  # by default there is none, so the first one is shown in a comment
+        # By default there is none of those, so the first one is shown in a comment.
+        if section.in_a_row:
+            yield from _toml_table(inside, _with_row(section, inside), section.cls, "# ", True)
+        elif section.numbers:
             yield from _toml_table(f"{inside}.{section.numbers[0]}", _with_numbers(section, inside), section.cls, "# ")
         else:
             yield from _toml_table(inside, section.doc, section.cls, mark)
 
 
-def _man_table(path: str, doc: str, cls: type[Any]) -> Iterator[str]:
+def _man_table(path: str, doc: str, cls: type[Any], in_a_row: bool = False) -> Iterator[str]:
     options, sections = _split(cls)
-    yield f".SS [{_roff(path)}]\n{_roff(doc)}\n"
+    yield f".SS {_roff(_head(path, in_a_row))}\n{_roff(doc)}\n"
     for option in options:
         yield f'.TP\n.BR {option.name} " = {_roff_argument(toml(option.default))}"\n{_roff(_with_allowed(option))}\n'
     for section in sections:
         inside = f"{path}.{section.name}"
-        if section.numbers:
+        if section.in_a_row:
+            yield from _man_table(inside, _with_row(section, inside), section.cls, True)
+        elif section.numbers:
             yield from _man_table(f"{inside}.N", _with_numbers(section, inside), section.cls)
         else:
             yield from _man_table(inside, section.doc, section.cls)
@@ -137,6 +146,10 @@ def _with_allowed(option: Option) -> str:
 
 def _with_numbers(section: Section, path: str) -> str:
     return f"{section.doc}\nAllowed: [{path}.N], N from {section.allowed}. By default there is none."
+
+
+def _with_row(section: Section, path: str) -> str:
+    return f"{section.doc}\nAllowed: any number of [[{path}]]. By default there is none."
 
 
 def _comment(text: str) -> str:

@@ -200,7 +200,7 @@ def _usb(machine: Machine) -> str:
             " ".join((device.manufacturer, device.product)).strip(),
             device.serial,
             device.speed_mbps,
-            "hub" if device.hub else " ",
+            "hub" if device.hub else "HAL's own" if device.hal_device else " ",
         )
         for device in machine.usb
     ]

@@ -259,14 +259,16 @@ async def _until_lost(client: QMPClient) -> None:
         await client.runstate_changed()
 
 
-async def keep(session: Session, use: Callable[[Session], Awaitable[None]]) -> None:
+async def keep(session: Session, use: Callable[[Session], Awaitable[None]], longest_pause: float = 10.0) -> None:
     """Connect, ``use``, and connect again whenever QEMU goes away; returns when ``use`` is done by itself.
+
+    :param longest_pause: seconds between two attempts to connect, at most.
 
     ``use`` returns, or raises ``QmpDisconnected``, when the connection is lost. Cancel this to end it.
     """
     loop = asyncio.get_running_loop()
     while True:
-        await session.reconnect()
+        await session.reconnect(longest_pause=longest_pause)
         since = loop.time()
         try:
             await use(session)

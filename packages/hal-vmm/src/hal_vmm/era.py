@@ -20,7 +20,8 @@ class Era:
     family: str  # machine family: "q35" or "pc"
     disk_bus: str  # "scsi" (virtio-scsi), "ahci" or "ide"
     nic_model: str
-    usb: tuple[str, ...]  # controllers; all but the first are its companions
+    usb: tuple[str, ...]  # a controller; all but the first are its companions
+    usb_count: int  # how many of them a new product has: see hal_vmm.plan.usbplan
     watchdog: str
     rng: bool  # virtio-rng has a driver
     virtio_serial: bool  # agent and heartbeat have virtio ports; otherwise one of them has COM4
@@ -44,6 +45,7 @@ ERAS: dict[str, Era] = {
         disk_bus="scsi",
         nic_model="virtio-net-pci",
         usb=("qemu-xhci",),
+        usb_count=3,
         watchdog="i6300esb",
         rng=True,
         virtio_serial=True,
@@ -56,6 +58,7 @@ ERAS: dict[str, Era] = {
         disk_bus="ahci",
         nic_model="e1000",
         usb=_OLD_USB,
+        usb_count=6,
         watchdog="i6300esb",
         rng=False,
         virtio_serial=False,
@@ -67,6 +70,7 @@ ERAS: dict[str, Era] = {
         disk_bus="ide",
         nic_model="e1000",
         usb=_OLD_USB,
+        usb_count=2,
         watchdog="ib700",
         rng=False,
         virtio_serial=False,

@@ -24,10 +24,24 @@ from hal_core.machine import (
     PciDevice,
     SerialPort,
     UsbDevice,
+    UsbInterface,
 )
 from hal_core.testing.sysfs import layout, write_tree
 
-__all__ = ["DMI", "GIB", "disk", "disk_name", "layout", "machine", "nic", "usb_device", "usb_key", "write_tree"]
+__all__ = [
+    "DMI",
+    "GIB",
+    "disk",
+    "disk_name",
+    "layout",
+    "machine",
+    "nic",
+    "usb_device",
+    "usb_hub",
+    "usb_key",
+    "usb_plugged",
+    "write_tree",
+]
 
 GIB = 1 << 30
 
@@ -157,8 +171,35 @@ def usb_device(**overrides: Any) -> UsbDevice:
         serial="HALKEY0001",
         speed_mbps=480,
         hub=False,
+        path=f"{USB_CONTROLLER}/usb2/3",
+        bus=1,
+        number=2,
+        interfaces=(UsbInterface(0, "08", "06", "50", "usb-storage"),),
+        hal_device=True,
     )
     return dataclasses.replace(made_up, **overrides)
+
+
+def usb_plugged(port: str, *, number: int = 5, **overrides: Any) -> UsbDevice:
+    """Somebody's stick in port ``1-1.4``; ``class_id`` and ``driver`` of its one interface may be given instead."""
+    class_id, driver = overrides.pop("class_id", "08"), overrides.pop("driver", "usb-storage")
+    bus, _, ports = port.partition("-")
+    made_up = usb_device(
+        port=port,
+        path=f"{USB_CONTROLLER}/usb2/{ports}",
+        bus=int(bus),
+        number=number,
+        product="Stick",
+        serial=f"STICK{port}",
+        interfaces=(UsbInterface(0, class_id, "06", "50", driver),),
+        hal_device=False,
+    )
+    return dataclasses.replace(made_up, **overrides)
+
+
+def usb_hub(port: str, **overrides: Any) -> UsbDevice:
+    hub = usb_plugged(port, number=3, product="Hub", serial="", class_id="09", driver="hub", hub=True)
+    return dataclasses.replace(hub, **overrides)
 
 
 def disk_name(index: int) -> str:

@@ -15,10 +15,11 @@ from hal_core.anonymize import Recording
 from hal_core.facts import archive, parse
 from hal_core.facts.serial import UARTS
 from hal_core.facts.tree import Tree
-from hal_core.machine import Disk, Machine, Nic, Optical
+from hal_core.machine import Disk, Machine, Nic, Optical, UsbDevice
 
 _PCI_ROOT = "/sys/devices/pci0000:00"
 _CONTROLLER = re.compile(rf"pci-({parse.PCI_ADDRESS.pattern})")
+_USB_PORT = re.compile(r"-usb-0:([0-9.]+):")
 
 
 def write_tree(root: str, machine: Machine) -> None:
@@ -144,9 +145,22 @@ def _block_directory(disk: Disk | Optical, index: int) -> tuple[str, str]:
     way = {
         "sata": f"ata{index + 1}/host{index}/target{index}:0:0/{index}:0:0:0",
         "sas": f"host0/port-0:{index}/end_device-0:{index}/target0:0:{index}/0:0:{index}:0",
-        "usb": f"usb1/1-{index}/1-{index}:1.0/host{index}/target{index}:0:0/{index}:0:0:0",
+        "usb": f"{_usb_way(disk.by_path, index)}/host{index}/target{index}:0:0/{index}:0:0:0",
     }.get(disk.transport, f"host0/target0:0:{index}/0:0:{index}:0")
     return f"{address}/{way}", f"{address}/{way}/block/{disk.name}"
+
+
+def _usb_way(by_path: str, index: int) -> str:
+    """From the controller to the interface that a disk is behind."""
+    match = _USB_PORT.search(by_path)
+    ports = match[1] if match else str(index)
+    return f"usb1/{_hubs('1', ports)}/1-{ports}:1.0"
+
+
+def _hubs(bus: str, ports: str) -> str:
+    """``1-1/1-1.4`` for port 1.4: every hub is a directory."""
+    parts = ports.split(".")
+    return "/".join(f"{bus}-{'.'.join(parts[: depth + 1])}" for depth in range(len(parts)))
 
 
 def _disk(writer: _Writer, index: int, disk: Disk) -> None:
@@ -218,6 +232,32 @@ def _nic(writer: _Writer, index: int, nic: Nic) -> None:
         writer.link(f"{directory}/master", f"/sys/devices/virtual/net/{nic.master}")
 
 
+def _usb(writer: _Writer, device: UsbDevice) -> None:
+    directory = f"/sys/bus/usb/devices/{device.port}"
+    if device.path:
+        controller, kind, ports = device.path.split("/")
+        bus = device.port.partition("-")[0]
+        root_hub = f"{_PCI_ROOT}/{controller}/usb{bus}"
+        directory = f"{root_hub}/{_hubs(bus, ports)}"
+        writer.put(root_hub, {"version": f" {kind[len('usb') :]}.00"})
+        writer.link(f"/sys/bus/usb/devices/{device.port}", directory)
+    names = {"idVendor": device.vendor_id, "idProduct": device.product_id, "manufacturer": device.manufacturer}
+    more = {"product": device.product, "serial": device.serial, "speed": device.speed_mbps}
+    numbers = {"busnum": device.bus, "devnum": device.number, "bConfigurationValue": 1 if device.configured else None}
+    writer.put(directory, {**names, **more, **numbers, "bDeviceClass": "09" if device.hub else "00"})
+    for interface in device.interfaces:
+        name = f"{device.port}:1.{interface.number}"
+        inner = f"{directory}/{name}"
+        writer.link(f"/sys/bus/usb/devices/{name}", inner)
+        classes = {"bInterfaceClass": interface.class_id, "bInterfaceSubClass": interface.subclass}
+        more = {"bInterfaceNumber": f"{interface.number:02x}", "bInterfaceProtocol": interface.protocol}
+        writer.put(inner, {**classes, **more})
+        if interface.driver:
+            writer.link(f"{inner}/driver", f"/sys/bus/usb/drivers/{interface.driver}")
+        for tty in interface.ttys:
+            writer.directories.append(f"{inner}/{tty}" if tty.startswith("ttyUSB") else f"{inner}/tty/{tty}")
+
+
 def _others(writer: _Writer, machine: Machine) -> None:
     writer.files["/proc/self/mountinfo"] = "".join(writer.mounts).encode()
     types = {name: number for number, name in UARTS.items()}
@@ -228,11 +268,7 @@ def _others(writer: _Writer, machine: Machine) -> None:
     consoles = [f"{port.name}                -W- (EC  p a)    4:64\n" for port in machine.serial if port.console]
     writer.files["/proc/consoles"] = "".join(consoles).encode()
     for device in machine.usb:
-        names = {"idVendor": device.vendor_id, "idProduct": device.product_id, "manufacturer": device.manufacturer}
-        more = {"product": device.product, "serial": device.serial, "speed": device.speed_mbps}
-        writer.put(
-            f"/sys/bus/usb/devices/{device.port}", {**names, **more, "bDeviceClass": "09" if device.hub else "00"}
-        )
+        _usb(writer, device)
     writer.put("/sys/class/dmi/id", dataclasses.asdict(machine.dmi))
     if machine.firmware:
         writer.directories.append("/sys/firmware/efi" if machine.firmware == "uefi" else "/sys/firmware/acpi")

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from hal_core import config, qmp
 from hal_core.errors import HalError, QmpDisconnected, QmpError, QmpTimeout
+from hal_core.patience import Patience
 from hal_core.qmp import Session
 from hal_netcfg import statusfile
 from hal_netcfg.config import NetcfgConfig
@@ -26,7 +27,6 @@ from hal_netcfg.links.apply import Outcome
 from hal_netcfg.plan.network import HostLink, Network
 from hal_netcfg.resident import events, files, mirror
 from hal_netcfg.resident.mirror import Shown
-from hal_netcfg.resident.patience import Patience
 from hal_netcfg.resident.report import FIREWALL, NETWORK, Report
 
 logger = logging.getLogger(__name__)

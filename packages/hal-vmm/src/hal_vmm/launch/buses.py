@@ -56,20 +56,24 @@ def fixed_devices(options: Options, plan: GuestPlan) -> None:
 
 
 def _usb(options: Options, plan: GuestPlan) -> None:
-    if plan.usb == ("qemu-xhci",):
-        options.device("qemu-xhci", id="xhci", p2=15, p3=15, **at(plan, slots.XHCI))
-        return
-    # As on the ICH9: companions are functions 0 to 2 of the EHCI's slot, the EHCI is function 7.
-    options.device(plan.usb[0], id="ehci", multifunction=True, **at(plan, slots.OLD_USB, 7))
-    for index, companion in enumerate(plan.usb[1:]):
-        options.device(
-            companion,
-            id=f"uhci{index + 1}",
-            masterbus="ehci.0",
-            firstport=2 * index,
-            multifunction=True,
-            **at(plan, slots.OLD_USB, index),
-        )
+    kind, *companions = plan.profile.usb
+    for number, controller in enumerate(plan.usb):
+        place = at(plan, controller.slot, controller.function)
+        if not companions:
+            several = True if len(plan.usb) > 1 and controller.function == 0 else None
+            options.device(kind, id=controller.id, p2=15, p3=15, multifunction=several, **place)
+            continue
+        # As on the ICH9: companions are functions 0 to 2 of the EHCI's slot.
+        options.device(kind, id=controller.id, multifunction=True, **place)
+        for index, companion in enumerate(companions):
+            options.device(
+                companion,
+                id=f"uhci{number * len(companions) + index + 1}",
+                masterbus=controller.bus,
+                firstport=2 * index,
+                multifunction=True,
+                **at(plan, controller.slot, index),
+            )
 
 
 def disks(options: Options, plan: GuestPlan, flavour: Flavour) -> None:

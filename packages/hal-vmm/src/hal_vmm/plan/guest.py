@@ -11,7 +11,18 @@ from hal_core.errors import ConfigError, HostError
 from hal_core.machine import Machine
 from hal_vmm.config import VmmConfig
 from hal_vmm.era import ERAS, Era
-from hal_vmm.plan import cpumodel, cpuplan, deviceplan, diskplan, handover, memoryplan, nicplan, numaplan, smbios
+from hal_vmm.plan import (
+    cpumodel,
+    cpuplan,
+    deviceplan,
+    diskplan,
+    handover,
+    memoryplan,
+    nicplan,
+    numaplan,
+    smbios,
+    usbplan,
+)
 from hal_vmm.plan.guestplan import BootFrom, CpuPlan, GuestPlan
 from hal_vmm.plan.pinned import REPIN, Pinned
 from hal_vmm.qemu.flavour import Flavour, Kvm, MachineType
@@ -53,7 +64,8 @@ def plan(
     # A model that only emulation has is no decision about the product: the next start under KVM makes it.
     model = pinned.cpu_model if pinned and accel == "tcg" else cpu.model
     slots = {"disk": disks.entries, "optical": disks.optical_entries, "nic": nics.entries}
-    keep = Pinned(era.name, machine_type.name, model, slots, _types_in_use(era, config, devices))
+    usb = era.usb_count if pinned is None else pinned.usb
+    keep = Pinned(era.name, machine_type.name, model, slots, _types_in_use(era, config, devices), usb)
     return GuestPlan(
         era=era.name,
         machine=machine_type.name,
@@ -68,7 +80,7 @@ def plan(
         handover=handover.plan(flavour, cpu.x2apic),
         serial=devices.serial,
         channels=devices.channels,
-        usb=era.usb,
+        usb=usbplan.plan(era, keep.usb),
         watchdog=devices.watchdog,
         rng=devices.rng,
         pvpanic=devices.pvpanic,

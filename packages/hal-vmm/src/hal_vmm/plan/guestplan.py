@@ -19,6 +19,7 @@ from hal_vmm.plan.numaplan import GuestNode
 from hal_vmm.plan.pin import Pin
 from hal_vmm.plan.pinned import Pinned
 from hal_vmm.plan.smbios import Smbios
+from hal_vmm.plan.usbplan import UsbController
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class GuestPlan:
     handover: Handover
     serial: tuple[SerialPlan, ...]
     channels: tuple[Channel, ...]
-    usb: tuple[str, ...]
+    usb: tuple[UsbController, ...]
     watchdog: str
     rng: bool
     pvpanic: bool

@@ -18,6 +18,7 @@ from typing import Any, Optional
 from hal_core import atomic, paths
 from hal_core.errors import FileFormatError, HostError
 from hal_vmm.era import ERAS
+from hal_vmm.plan import usbplan
 from hal_vmm.plan.slots import Entry
 from hal_vmm.qemu.flavour import Flavour
 
@@ -33,6 +34,7 @@ class Pinned:
     cpu_model: str  # "host"
     slots: Mapping[str, tuple[Entry, ...]]  # by class of device, see CLASSES
     devices: tuple[str, ...] = field(default=())  # QEMU's device types in use, sorted
+    usb: int = 1  # USB controllers, each with its companions; one, in a file that is older than hal-udev
 
     def of(self, kind: str) -> tuple[Entry, ...]:
         return self.slots.get(kind, ())
@@ -91,6 +93,7 @@ def parse(text: str, where: str) -> Pinned:
             cpu_model=_text(value, "cpu_model"),
             slots={kind: _entries(value["slots"][kind], kind) for kind in CLASSES},
             devices=tuple(_text({"devices": device}, "devices") for device in value["devices"]),
+            usb=_usb(value),
         )
     except (KeyError, TypeError, ValueError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
@@ -109,6 +112,7 @@ def render(pinned: Pinned) -> str:
         "cpu_model": pinned.cpu_model,
         "slots": slots,
         "devices": list(pinned.devices),
+        "usb": pinned.usb,
     }
     return json.dumps(value, indent=1) + "\n"
 
@@ -162,6 +166,13 @@ def _entry(value: Any, kind: str) -> Entry:
     if not isinstance(place, str):
         raise ValueError(f"slots.{kind}: place {place!r} is not a text")
     return Entry(_text(value, "identity"), slot, place)
+
+
+def _usb(value: Mapping[str, Any]) -> int:
+    count, most = value.get("usb", 1), usbplan.most(ERAS[value["era"]])
+    if type(count) is not int or not 1 <= count <= most:
+        raise ValueError(f"usb {count!r} is not a number from 1 to {most}")
+    return count
 
 
 def _text(value: Mapping[str, Any], key: str) -> str:

@@ -6,6 +6,8 @@ That file is a contract: keys are added, and never renamed or given another mean
 * hal-netcfg, before the product starts: ``nics``, of each one ``host`` (the host's name for the NIC), ``mac`` (the
   product wears it), ``slot`` (the N of its LAN) and ``tap``; ``host_link``, null where there is none; ``held_back``;
   ``handover``, whether QEMU can be given a real NIC: ``way`` ("" if not) and ``reason``.
+* hal-udev: ``usb_buses``, of each one ``bus`` (QEMU's name for it) and ``ports`` (how many; they are numbered from 1);
+  ``serial``, of each one ``host``.
 * ``hal vmm status``: ``held_back``.
 """
 
@@ -32,7 +34,8 @@ def to_json(plan: GuestPlan) -> dict[str, Any]:
         "handover": dataclasses.asdict(plan.handover),
         "serial": [dataclasses.asdict(port) for port in plan.serial],
         "channels": [dataclasses.asdict(channel) for channel in plan.channels],
-        "usb": list(plan.usb),
+        "usb": list(plan.profile.usb),
+        "usb_buses": [{"bus": controller.bus, "ports": controller.ports} for controller in plan.usb],
         "watchdog": plan.watchdog,
         "rng": plan.rng,
         "pvpanic": plan.pvpanic,

@@ -139,13 +139,18 @@ def _serial(machine: Machine, plan: GuestPlan, held: dict[str, str]) -> Iterator
 
 def _others(machine: Machine, plan: GuestPlan) -> Iterator[Row]:
     devices = [device for device in machine.usb if not device.hub]
-    yield "USB", f"{_count(len(devices), 'device')} plugged in", f"controller {plan.usb[0]}"
+    yield "USB", f"{_count(len(devices), 'device')} plugged in", _usb_ports(plan)
     extras = [plan.watchdog, "virtio-rng" if plan.rng else "", "pvpanic" if plan.pvpanic else ""]
     yield "platform", "", ", ".join(extra for extra in extras if extra)
 
 
 def _not_given(what: str, held: dict[str, str]) -> str:
     return f"nothing: {held.get(what, 'held back')}"
+
+
+def _usb_ports(plan: GuestPlan) -> str:
+    ports = sum(controller.ports for controller in plan.usb)
+    return f"{ports} ports on {_count(len(plan.usb), 'controller')}, {plan.profile.usb[0]}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -18,12 +18,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-# The root bus, the same in both machine families. Slot 0 is the host bridge, 1 the PIIX3 of `pc`, 0x1f the ICH9 of q35.
+# The root bus, the same in both machine families but for OLD_USB. Slot 0 is the host bridge, 1 the PIIX3 of `pc`, 0x1f
+# the ICH9 of q35.
 # 0x19 to 0x1c are left for other packages (hot-plugged devices).
 VGA, WATCHDOG, XHCI, VIRTIO_SERIAL, RNG, STORAGE = 0x02, 0x03, 0x04, 0x05, 0x06, 0x07
 FIRST_NIC, NIC_SLOTS = 0x08, 16
 HOST_LINK = 0x18  # after every other NIC
-OLD_USB = 0x1D  # where the ICH9 of a real server has it
+# The first is where the ICH9 of a real server has it. The next three are those of virtio, which a product with such a
+# controller does not have; the last is free on q35 only, and `pc` has two controllers.
+OLD_USB = (0x1D, XHCI, VIRTIO_SERIAL, RNG, 0x1E, 0x01)
 FUNCTIONS = 8  # of one PCI slot
 
 NIC_LIMIT = NIC_SLOTS * FUNCTIONS

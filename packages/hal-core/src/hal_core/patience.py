@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Optional
 
 FIRST_SECONDS, LONGEST_SECONDS = 0.5, 30.0
 
 
-@dataclass
-class _Wait:
+@dataclass(frozen=True)
+class Wait:
     until: float  # monotonic seconds
-    pause: float
+    pause: float  # how long this wait is, in seconds
+    failures: int  # so far, in a row
 
 
 class Patience:
-    """By name of what is tried. Every attempt's own changes wake the loop: without a pause it would never rest."""
+    """By name of what is tried. Every attempt's own changes wake the loop: without a pause it would never rest.
 
-    def __init__(self) -> None:
-        self._waits: dict[str, _Wait] = {}
+    :param longest: seconds between two attempts, at most.
+    """
+
+    def __init__(self, longest: float = LONGEST_SECONDS) -> None:
+        self._longest = longest
+        self._waits: dict[str, Wait] = {}
 
     def tried(self, name: str, failed: bool, now: float) -> None:
         if not failed:
             self._waits.pop(name, None)
             return
         last = self._waits.get(name)
-        pause = min(LONGEST_SECONDS, 2 * last.pause) if last else FIRST_SECONDS
-        self._waits[name] = _Wait(now + pause, pause)
+        pause = min(self._longest, 2 * last.pause) if last else FIRST_SECONDS
+        self._waits[name] = Wait(now + pause, pause, last.failures + 1 if last else 1)
+
+    def of(self, name: str) -> Optional[Wait]:
+        """What is known of its failures; None: it has not failed the last time."""
+        return self._waits.get(name)
 
     def waiting(self, now: float) -> frozenset[str]:
         """What is not to be tried yet."""

@@ -1,0 +1,1 @@
+"""What is plugged into the server is plugged into the product."""

@@ -1,0 +1,86 @@
+"""``hal-udev status``: which devices the product has, and why it does not have the others; from the resident's file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from hal_core import arguments, paths, table
+from hal_udev import statusfile
+
+USAGE = """\
+usage: hal-udev status [--json]
+
+Show every USB device that is plugged into the server: whether the product has it, and in which port; what is being
+tried again, and why; what stays with the host, and by which rule.
+
+Exit status: 0 all is as it ought to be, 1 something is not, 3 the resident does not run.
+
+examples:
+  hal udev status
+  hal udev status --json | jq '.devices[] | select(.state == "retrying")'
+"""
+
+#: What a device can be, as the status file has it, and what that means.
+STATES = {
+    "attached": "the product has it",
+    "attaching": "is being plugged in",
+    "retrying": "could not be plugged in, and is tried again",
+    "waiting": "the host's kernel or udev is not through with it",
+    "no product": "the product's QEMU does not run",
+    "no place": "cannot go to the product",
+    "kept": "stays with the host",
+}
+_WRONG = ("retrying", "no place")
+
+
+def main(argv: list[str]) -> int:
+    """Print it.
+
+    :raise HostError: the resident has never run since this host booted.
+    """
+    given = arguments.parse("hal-udev status", argv, {"--json"}, ())
+    if "help" in given:
+        sys.stdout.write(USAGE)
+        return 0
+    status = collect(statusfile.path(paths.run_dir()))
+    if "json" in given:
+        print(json.dumps(status, indent=2))
+    else:
+        sys.stdout.write(render(status))
+    if not status["running"]:
+        return 3
+    return 1 if status["problems"] else 0
+
+
+def collect(path: str) -> dict[str, Any]:
+    """:raise HostError, FileFormatError: there is no status file, or it cannot be used."""
+    known = statusfile.read(path)
+    try:
+        wrong = [f"{one['port']}: {one['reason']}" for one in known["devices"] if one["state"] in _WRONG]
+        return {
+            "running": statusfile.resident(known) != 0,
+            "product": known["product"],
+            "devices": known["devices"],
+            "notes": known["notes"],
+            "problems": [*known["problems"], *wrong],
+        }
+    except KeyError as error:
+        raise statusfile.damaged(path, f"no {error} in it: another version has written it") from None
+
+
+def render(status: dict[str, Any]) -> str:
+    parts = [] if status["running"] else ["hal-udev is not running: nothing is plugged in or unplugged"]
+    if not status["product"]:
+        parts.append("no product is running: it gets its devices when it starts")
+    rows = [
+        (one["port"], one["name"], one["serial"], one["state"], one["place"] or " ", one["reason"] or " ")
+        for one in status["devices"]
+    ]
+    head = ("PORT", "DEVICE", "SERIAL", "STATE", "PRODUCT'S PORT", "")
+    parts.append(table.render(head, rows) if rows else "nothing is plugged in")
+    for title, lines in (("notes", status["notes"]), ("wrong", status["problems"])):
+        if lines:
+            parts.append(f"{title}:\n" + "\n".join(f"  {line}" for line in lines))
+    return "\n\n".join(parts) + "\n"

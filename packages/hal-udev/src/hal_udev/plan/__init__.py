@@ -1,0 +1,1 @@
+"""What happens to every device, and where it is plugged in: pure."""

@@ -1,0 +1,1 @@
+"""The resident: it plugs and unplugs."""

@@ -1,0 +1,38 @@
+"""What wakes the loop: udev has finished with a USB device. An event says "look again", and nothing else.
+
+udev's own events, not the kernel's: when they come, its rules are through with the device, and nobody else on the host
+is about to open it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hal_core.errors import HostError
+from hal_udev.resident import libudev
+
+
+class Events:
+    """:raise HostError: they cannot be heard."""
+
+    def __init__(self) -> None:
+        try:
+            pyudev = libudev.load()
+            self._monitor: Any = pyudev.Monitor.from_netlink(pyudev.Context(), source="udev")
+            self._monitor.filter_by("usb")
+            self._monitor.start()
+        except (ImportError, OSError) as error:
+            raise HostError(f"cannot listen to udev's events: {error}", "run this as root") from None
+
+    def fileno(self) -> int:
+        number: int = self._monitor.fileno()
+        return number
+
+    def drain(self) -> None:
+        """Take everything that is there."""
+        while True:
+            try:
+                if self._monitor.poll(timeout=0) is None:
+                    return
+            except OSError:
+                continue  # ENOBUFS: events were lost, which is as good as one that came

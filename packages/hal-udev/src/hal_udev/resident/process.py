@@ -1,0 +1,58 @@
+"""The resident as a process: its parts put together, its signals, and what it tells systemd."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+
+from hal_core import config, log, paths
+from hal_core.errors import HostError
+from hal_core.notify import notify
+from hal_udev import statusfile
+from hal_udev.config import UdevConfig
+from hal_udev.hardware import Hardware
+from hal_udev.resident.events import Events
+from hal_udev.resident.loop import Loop, Woken
+
+logger = logging.getLogger(__name__)
+
+
+def run(verbose: bool, hardware: Hardware) -> None:
+    """Until SIGTERM or SIGINT. The product keeps its devices then.
+
+    SIGHUP: hal.toml is read again.
+
+    :raise ConfigError: hal.toml is wrong. :raise HostError: not root, or no place to keep the state.
+    """
+    log.setup(verbose)
+    for library in ("asyncio", "pyudev"):
+        logging.getLogger(library).setLevel(logging.WARNING)  # "verbose" is about HAL's own details
+    run_dir = paths.run_dir()
+    directory = os.path.dirname(statusfile.path(run_dir))
+    try:
+        os.makedirs(directory, exist_ok=True)
+    except OSError as error:
+        raise HostError(f"{directory}: {error.strerror}", "run this as root") from None
+    if not os.access(directory, os.W_OK):
+        raise HostError(f"{directory}: no permission to write", "run this as root")
+    asyncio.run(serve(hardware, config.load(UdevConfig, "udev"), run_dir, Events()))
+
+
+async def serve(hardware: Hardware, settings: UdevConfig, run_dir: str, events: Woken) -> None:
+    """The loop, with its signals."""
+    running = asyncio.get_running_loop()
+    loop = Loop(hardware, settings, run_dir, _tell)  # within the event loop that it is for: Python 3.9 wants that
+    for number in (signal.SIGTERM, signal.SIGINT):
+        running.add_signal_handler(number, loop.stop)
+    running.add_signal_handler(signal.SIGHUP, loop.reload)
+    await loop.run(events)
+
+
+def _tell(state: str) -> None:
+    """The product's devices do not depend on whether systemd hears of it."""
+    try:
+        notify(state)
+    except OSError as error:
+        logger.warning("systemd does not hear %s: %s", state, error.strerror)

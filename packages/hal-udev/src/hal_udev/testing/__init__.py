@@ -1,0 +1,1 @@
+"""For tests: hardware and a QEMU that do not exist."""
