@@ -177,7 +177,7 @@ def test_no_module_is_listed_twice() -> None:
 
 def test_the_host_has_every_module_that_hal_loads() -> None:
     files = list((ROOT / "packages").glob("*/systemd/modules-load.d/*.conf"))
-    assert {path.stem for path in files} >= {"hal-vmm", "hal-netcfg", "hal-udev"}
+    assert {path.stem for path in files} >= {"hal-vmm", "hal-netcfg"}
     for path in files:
         lines = path.read_text().splitlines()
         assert {line for line in lines if line and not line.startswith("#")} <= set(hostimage._MODULES), path.name
