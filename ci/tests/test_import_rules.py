@@ -169,7 +169,14 @@ def loaded_with(module: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "module",
-    ["hal_vmm.launch.launcher", "hal_vmm.main", "hal_vmm.commands.status", "hal_netcfg.main", "hal_console.main", "hal_core.cli"],
+    [
+        "hal_vmm.launch.launcher",
+        "hal_vmm.main",
+        "hal_vmm.commands.status",
+        "hal_netcfg.main",
+        "hal_console.main",
+        "hal_core.cli",
+    ],
 )
 def test_what_is_felt_at_the_start_stays_light(module: str) -> None:
     assert HEAVY & loaded_with(module) == set()

@@ -11,8 +11,8 @@ obeys single letters on COM1:
 ``l``  switches its keyboard's Caps Lock lamp on
 =====  ============================================================================================================
 
-``SCROLL`` writes numbered lines on its screen, so that the whole of it changes all the time, and never stops. ``ECHO``
-puts what is typed on its screen, at once.
+``SCROLL`` writes numbered lines on its screen, so that the whole of it changes all the time, and never stops. ``FILM``
+shows 1024x768 pixels in 256 colours, all of which change all the time. ``ECHO`` puts what is typed on its screen.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ IMAGE_BYTES = 1 << 20  # SeaBIOS boots from nothing smaller
 
 # bytes stand for themselves; a (jump opcode, label) for a short jump; a str for a label.
 Code = Union[bytes, tuple[bytes, str], str]
-_JMP, _JZ = b"\xeb", b"\x74"
+_JMP, _JZ, _JNZ = b"\xeb", b"\x74", b"\x75"
 
 KEYS: tuple[Code, ...] = (
     b"\x31\xc0\x8e\xd8\xfa",  # xor ax,ax; mov ds,ax; cli: the BIOS does not take the keys
@@ -80,6 +80,20 @@ SCROLL: tuple[Code, ...] = (
     b"\xb8\x0d\x0e\xcd\x10\xb8\x0a\x0e\xcd\x10",  # CR, LF
     b"\x43",  # inc bx
     (_JMP, "line"),
+)
+
+FILM: tuple[Code, ...] = (
+    b"\xb8\x02\x4f\xbb\x05\x01\xcd\x10",  # mov ax,0x4f02; mov bx,0x105; int 0x10 (VBE: 1024x768, 8 bits)
+    b"\xb8\x00\xa0\x8e\xc0",  # mov ax,0xa000; mov es,ax
+    "frame",
+    b"\x31\xf6",  # xor si,si: the bank
+    "bank",
+    b"\xba\xce\x01\xb8\x05\x00\xef\x42\x89\xf0\xef",  # mov dx,0x1ce; mov ax,5; out dx,ax; inc dx; mov ax,si; out dx,ax
+    b"\x31\xff\x89\xd8\xb9\x00\x80\xf3\xab",  # xor di,di; mov ax,bx; mov cx,0x8000; rep stosw
+    b"\x46\x83\xfe\x0c",  # inc si; cmp si,12 (banks of 64 KiB)
+    (_JNZ, "bank"),
+    b"\x81\xc3\x01\x01",  # add bx,0x0101: the next colour
+    (_JMP, "frame"),
 )
 
 ECHO: tuple[Code, ...] = (
