@@ -17,6 +17,7 @@ from hal_core import table
 # name → what it measures; the module benchmarks.NAME has measure(cache, rounds) -> list[Row]
 BENCHMARKS = {
     "vmm": "start, crash, status and memory of the product's virtual machine, against plain QEMU and libvirt",
+    "console": "the product's screen: a key to its letter, and the processor time of a screen that changes",
     "imports": "what it costs to import what HAL's programs are made of",
     "net": "frames through the product's LANs against a plain bridge, mirroring of cables, and setting all of it up",
     "plan": "planning for a server of 512 CPUs, 64 disks and 16 NICs",

@@ -14,6 +14,7 @@ import pytest
 import bench
 from benchmarks import forwarding, net
 from benchmarks.measure import BenchError, Row, Samples, interleave
+from hal_console.testing import qemu
 from hal_netcfg.testing import netns
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +33,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         pytest.param(
             "net", marks=[pytest.mark.component, pytest.mark.skipif(bool(NO_NAMESPACES), reason=NO_NAMESPACES)]
         ),
+        pytest.param("console", marks=[pytest.mark.component, pytest.mark.skipif(not qemu.find(), reason="no QEMU")]),
     ],
 )
 def test_json_is_a_list_of_rows(name: str) -> None:

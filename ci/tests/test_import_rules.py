@@ -94,7 +94,7 @@ def sources(package: str, *folders: str) -> list[Path]:
 
 
 def test_there_are_packages() -> None:
-    assert {"hal-core", "hal-netcfg", "hal-udev", "hal-vmm"} <= set(PACKAGES)
+    assert {"hal-console", "hal-core", "hal-netcfg", "hal-udev", "hal-vmm"} <= set(PACKAGES)
     assert all(sources(package, "src") for package in PACKAGES)
 
 
@@ -175,6 +175,7 @@ def loaded_with(module: str) -> set[str]:
         "hal_vmm.commands.status",
         "hal_netcfg.main",
         "hal_udev.main",
+        "hal_console.main",
         "hal_core.cli",
     ],
 )

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Callable, Optional
 
 from lab.display import screen
+from lab.display.screen import Screen
 from lab.errors import LabError
 from lab.halhost import Host
 from lab.lan.peer import Peer
@@ -19,6 +21,7 @@ from lab.productcli import Product
 from lab.simulator import files
 from lab.simulator.machine import Machine
 
+_LOOK_AGAIN = 0.3  # seconds between two looks at the screen
 _LAST_CHANCE = 15.0  # seconds that a host, which may be hung, gets to answer when a story has failed
 
 
@@ -53,9 +56,23 @@ class Site:
     ) -> None:
         self._stack.close()
 
-    def screen(self) -> screen.Screen:
+    def screen(self) -> Screen:
         """The text on the server's display."""
         return screen.read(self.server.screenshot(self.server.directory / "screen.png"))
+
+    def wait_for_screen(self, expression: str, seconds: float = 60.0) -> Screen:
+        """Return when a regular expression is found on the server's display.
+
+        :raise LabError: it is not; says what is
+        """
+        until = time.monotonic() + seconds
+        while True:
+            shown = self.screen()
+            if shown.contains(expression):
+                return shown
+            if time.monotonic() > until:
+                raise LabError(f"{expression!r} is not on the screen after {seconds:g} s, but:\n{shown.text}")
+            time.sleep(_LOOK_AGAIN)  # a screen tells nobody that it has changed
 
     def gather(self, place: Path) -> None:
         """Everything that helps to understand what happened, in a directory that is made anew.

@@ -14,6 +14,7 @@ LABELS = [
     ("/usr/bin/hal-vmm", "file", "hal_vmm_exec_t"),
     ("/usr/bin/hal-netcfg", "file", "hal_netcfg_exec_t"),
     ("/usr/bin/hal-udev", "file", "hal_udev_exec_t"),
+    ("/usr/bin/hal-console", "file", "hal_console_exec_t"),
     ("/usr/sbin/nft", "file", "iptables_exec_t"),  # which hal-netcfg runs
     ("/usr/bin/hal", "file", "bin_t"),
     ("/usr/bin/hal-facts", "file", "bin_t"),
@@ -28,6 +29,7 @@ LABELS = [
     ("/usr/lib/systemd/system/hal-qemu-plan.service", "file", "hal_unit_file_t"),
     ("/usr/lib/systemd/system/hal-vmm.service", "file", "hal_unit_file_t"),
     ("/usr/lib/systemd/system/hal-netcfg.service", "file", "hal_unit_file_t"),
+    ("/usr/lib/systemd/system/hal-console.service", "file", "hal_unit_file_t"),
     ("/etc/systemd/system/hal-vmm.service", "file", "hal_unit_file_t"),  # an administrator's own
     ("/usr/lib/tmpfiles.d/hal-vmm.conf", "file", "lib_t"),
     ("/usr/share/man/man8/hal_selinux.8.gz", "file", "man_t"),
@@ -55,6 +57,10 @@ LABELS = [
     ("/run/hal/boot", "dir", "hal_boot_t"),
     ("/run/hal/boot/kernel", "file", "hal_boot_t"),
     ("/run/hal/netcfg/status.json", "file", "hal_var_run_t"),
+    ("/run/hal/console/status.json", "file", "hal_var_run_t"),
+    ("/run/hal/events/com1.log", "file", "hal_events_t"),
+    ("/dev/tty1", "chr_file", "tty_device_t"),  # the product's screen
+    ("/dev/fb0", "chr_file", "framebuf_device_t"),
     ("/dev/tap7", "chr_file", "tun_tap_device_t"),  # a macvtap, which the launcher opens
     # what outlives it
     ("/var/lib/hal", "dir", "hal_var_lib_t"),

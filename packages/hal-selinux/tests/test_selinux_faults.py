@@ -26,13 +26,21 @@ FORBIDDEN_TO_NETCFG = {
     "allow hal_netcfg_t self:udp_socket bind;": "(allow hal_netcfg_t self (udp_socket (bind)))",
 }
 
+FORBIDDEN_TO_CONSOLE = {
+    "allow hal_console_t event_device_t:chr_file read;": "(allow hal_console_t event_device_t (chr_file (read)))",
+}
+
 
 def test_forbidden_rules_are_refused_by_the_linker(link_changed: Link) -> None:
-    rules = {"hal_qemu.te": "\n".join(FORBIDDEN), "hal_netcfg.te": "\n".join(FORBIDDEN_TO_NETCFG)}
+    rules = {
+        "hal_qemu.te": "\n".join(FORBIDDEN),
+        "hal_netcfg.te": "\n".join(FORBIDDEN_TO_NETCFG),
+        "hal_console.te": "\n".join(FORBIDDEN_TO_CONSOLE),
+    }
     result = link_changed(rules)
     assert result.returncode != 0
     assert "neverallow check failed" in result.stderr
-    expected = [*FORBIDDEN.values(), *FORBIDDEN_TO_NETCFG.values()]
+    expected = [*FORBIDDEN.values(), *FORBIDDEN_TO_NETCFG.values(), *FORBIDDEN_TO_CONSOLE.values()]
     assert [said for said in expected if said not in result.stderr] == []
 
 

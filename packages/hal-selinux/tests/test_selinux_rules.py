@@ -21,6 +21,7 @@ ALLOWED = [
     ("init_t", "hal_vmm_plan_t", "process2", "nnp_transition", "hal-qemu-plan.service"),
     ("init_t", "hal_netcfg_t", "process2", "nnp_transition", "hal-netcfg.service"),
     ("init_t", "hal_udev_t", "process2", "nnp_transition", "hal-udev.service"),
+    ("init_t", "hal_console_t", "process2", "nnp_transition", "hal-console.service"),
     ("hal_qemu_launch_t", "hal_qemu_t", "process", "transition rlimitinh", "the launcher becomes QEMU"),
     ("hal_qemu_launch_t", "hal_qemu_t", "process2", "nnp_transition", "… with NoNewPrivileges="),
     ("hal_qemu_launch_t", "qemu_exec_t", "file", "execute read open map", "… by exec"),
@@ -160,6 +161,18 @@ ALLOWED = [
     ("hal_netcfg_t", "security_t", "file", "open read", "the boolean hal_direct_nics"),
     ("hal_netcfg_t", "hal_var_run_t", "file", "create write rename unlink lock", "its state"),
     ("hal_netcfg_t", "NetworkManager_runtime_t", "file", "create write rename unlink", "which NICs are none of its"),
+    # the product's screen and keyboard
+    ("hal_console_t", "tty_device_t", "chr_file", "open read write ioctl getattr", "tty1"),
+    ("hal_console_t", "framebuf_device_t", "chr_file", "open read write ioctl map", "the framebuffer"),
+    ("hal_console_t", "hal_qmp_t", "sock_file", "write", "asks QEMU for its picture"),
+    ("hal_console_t", "hal_qemu_launch_t", "unix_stream_socket", "connectto", "… by the launcher's socket"),
+    ("hal_qemu_t", "hal_console_t", "fd", "use", "… and hands over one end of a connection"),
+    ("hal_qemu_t", "hal_console_t", "unix_stream_socket", "read write getattr", "… that QEMU talks on"),
+    ("hal_qemu_t", "hal_events_t", "file", "append", "what is said on the serial ports"),
+    ("hal_console_t", "hal_var_run_t", "file", "create write rename unlink", "its state"),
+    ("hal_console_t", "hal_etc_t", "file", "open read", "hal.toml"),
+    ("hal_console_t", "usr_t", "file", "open read", "the letters of QEMU's VGA BIOS"),
+    ("hal_qemu_t", "unconfined_t", "unix_stream_socket", "read write", "hal console --attach"),
     # all programs of HAL
     ("hal_vmm_t", "hal_etc_t", "file", "open read", "hal.toml"),
     ("hal_vmm_plan_t", "hal_etc_t", "file", "open read", "hal.toml"),
@@ -368,6 +381,28 @@ FORBIDDEN = [
     ("hal_netcfg_t", "NetworkManager_t", "process", "sigkill signal", "NetworkManager"),
     ("hal_netcfg_t", "cert_t", "file", "open read", "certificates"),
     ("hal_netcfg_t", "system_dbusd_t", "unix_stream_socket", "connectto", "D-Bus"),
+    # the product's screen, which shows what the product wants
+    ("hal_console_t", "shadow_t", "file", TOUCH, "the host's passwords"),
+    ("hal_console_t", "fixed_disk_device_t", "blk_file", "open read write", "disks"),
+    ("hal_console_t", "removable_device_t", "blk_file", "open read write", "DVD drives"),
+    ("hal_console_t", "event_device_t", "chr_file", "open read write", "keyboards, but for its terminal's"),
+    ("hal_console_t", "memory_device_t", "chr_file", "open read write", "the host's memory"),
+    ("hal_console_t", "kvm_device_t", "chr_file", "open read write", "KVM"),
+    ("hal_console_t", "bin_t", "file", "execute_no_trans", "any program"),
+    ("hal_console_t", "shell_exec_t", "file", "execute execute_no_trans", "a shell"),
+    ("hal_console_t", "hal_console_t", "capability", "sys_tty_config sys_admin dac_override", "more"),
+    ("hal_console_t", "hal_console_t", "tcp_socket", "create", "a network"),
+    ("hal_console_t", "hal_console_t", "udp_socket", "create", "a network"),
+    ("hal_console_t", "hal_qemu_t", "process", "transition ptrace sigkill signal", "the running QEMU"),
+    ("hal_console_t", "hal_channel_t", "sock_file", "write", "the product's agent"),
+    ("hal_console_t", "hal_events_t", "file", TOUCH, "QEMU's journal"),
+    ("hal_console_t", "hal_image_t", "file", TOUCH, "images"),
+    ("hal_console_t", "hal_dump_t", "file", TOUCH, "memory dumps"),
+    ("hal_console_t", "hal_key_t", "file", TOUCH, "keys"),
+    ("hal_console_t", "hal_inbox_t", "file", TOUCH, "what the product has handed over"),
+    ("hal_console_t", "hal_var_lib_t", "file", "write create unlink", "HAL's state"),
+    ("hal_console_t", "hal_etc_t", "file", "write create unlink", "HAL's configuration"),
+    ("hal_console_t", "hal_unit_file_t", "service", "start stop", "units"),
     # other programs of the host
     ("httpd_t", "hal_qmp_t", "sock_file", "write", "rules the product"),
     ("sshd_t", "hal_qmp_t", "sock_file", "write", "rules the product"),
@@ -462,6 +497,7 @@ def test_who_enters_a_domain(facts: dict[str, Any]) -> None:
         "hal_vmm_plan_t": {"init_t"},
         "hal_netcfg_t": {"init_t"},
         "hal_udev_t": {"init_t"},
+        "hal_console_t": {"init_t"},
     }
 
 
@@ -473,6 +509,7 @@ def test_where_a_program_leads(facts: dict[str, Any]) -> None:
         "init_t hal_vmm_exec_t process": "hal_vmm_t",
         "init_t hal_netcfg_exec_t process": "hal_netcfg_t",
         "init_t hal_udev_exec_t process": "hal_udev_t",
+        "init_t hal_console_exec_t process": "hal_console_t",
         "hal_qemu_launch_t qemu_exec_t process": "hal_qemu_t",
         "hal_vmm_plan_t qemu_exec_t process": "hal_qemu_probe_t",
     }
@@ -497,7 +534,7 @@ def test_new_files_get_their_types_without_being_relabelled(facts: dict[str, Any
 def test_who_rules_the_product(facts: dict[str, Any]) -> None:
     administrator = {"sysadm_t"}  # the reference policy's confined one
     writers = sources(facts, "hal_qmp_t", "sock_file", "write")
-    clients = {"hal_netcfg_t", "hal_udev_t", "hal_vmm_t", "init_t"}
+    clients = {"hal_console_t", "hal_netcfg_t", "hal_udev_t", "hal_vmm_t", "init_t"}
     assert writers - administrator == {"hal_qemu_launch_t", *clients}
     assert sources(facts, "hal_qemu_launch_t", "unix_stream_socket", "connectto") == clients
     assert sources(facts, "hal_qemu_t", "process", "ptrace") <= administrator | {"init_t"}
@@ -518,15 +555,20 @@ def test_pci_devices_need_the_boolean(facts: dict[str, Any], domain: str) -> Non
     assert "hal_qemu_probe_t vfio_device_t chr_file open" not in facts["allowed"]
 
 
-def test_network_cards_are_asked_one_thing_only_and_taps_only_made(facts: dict[str, Any]) -> None:
+def test_devices_are_asked_what_is_needed_and_no_more(facts: dict[str, Any]) -> None:
     siocethtool = 0x8946  # include/uapi/linux/sockios.h
     tunsetiff, tunsetpersist = 0x54CA, 0x54CB  # include/uapi/linux/if_tun.h, its lower two bytes
+    termios = {0x5401, 0x5402, 0x5413}  # include/uapi/asm-generic/ioctls.h; not TIOCSTI, which types
+    keyboard_and_beeper = {0x4B2F, 0x4B32, 0x4B33, 0x4B3A, 0x4B45}  # include/uapi/linux/kd.h
+    virtual_terminal = {0x5602, 0x5603, 0x5605, 0x5606}  # include/uapi/linux/vt.h
     usbdevfs_ioctl = 0x5512  # include/uapi/linux/usbdevice_fs.h: what a driver of the host's is told
     assert facts["ioctls"] == {
         "hal_vmm_plan_t hal_vmm_plan_t udp_socket": [siocethtool],
         "hal_netcfg_t hal_netcfg_t udp_socket": [siocethtool],
         "hal_netcfg_t tun_tap_device_t chr_file": [tunsetiff, tunsetpersist],
         "hal_udev_t usb_device_t chr_file": [usbdevfs_ioctl],
+        "hal_console_t tty_device_t chr_file": sorted({*termios, *keyboard_and_beeper, *virtual_terminal}),
+        "hal_console_t framebuf_device_t chr_file": [0x4600, 0x4602],  # include/uapi/linux/fb.h: what it says of itself
     }
 
 
@@ -541,5 +583,5 @@ def test_what_netcfg_runs_and_changes_is_a_short_list(facts: dict[str, Any]) -> 
 def test_no_domain_is_permissive_or_unconfined(facts: dict[str, Any]) -> None:
     domains = {one for one, attributes in facts["types"].items() if "domain" in attributes}
     qemu = {"hal_qemu_launch_t", "hal_qemu_probe_t", "hal_qemu_t"}
-    assert domains == {*qemu, "hal_netcfg_t", "hal_udev_t", "hal_vmm_plan_t", "hal_vmm_t"}
+    assert domains == {*qemu, "hal_console_t", "hal_netcfg_t", "hal_udev_t", "hal_vmm_plan_t", "hal_vmm_t"}
     assert not [one for one in domains if "unconfined_domain_type" in facts["types"][one] or one in facts["permissive"]]

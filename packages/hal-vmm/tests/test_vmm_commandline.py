@@ -116,6 +116,24 @@ def test_a_serial_port_that_is_missing_or_busy_does_not_keep_the_product_from_st
     assert (node.nonblock, node.noctty, node.otherwise) == (True, True, "/dev/null")
 
 
+def test_what_is_said_on_a_serial_port_is_logged() -> None:
+    launch = compiled()
+    node = next(node for node in launch.nodes if node.path == "/run/hal/events/com1.log")
+    assert (node.kind, node.mode) == ("file", "append")
+    (chardev,) = (value for value in values(launch, "-chardev") if value.startswith("serial,id=com1,"))
+    assert chardev.endswith(f",logfile=/dev/fdset/{node.fd},logappend=on")
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_the_screen_is_for_whoever_is_handed_it_and_beeps_where_qemu_can(built: bool) -> None:
+    flavour = dataclasses.replace(EL9, devices=EL9.devices - (set() if built else {"isa-pcspk"}))
+    launch = compiled(flavour=flavour)
+    assert values(launch, "-display") == ["none"]
+    assert values(launch, "-vnc") == ["none,display=vga" + (",audiodev=sound" if built else "")]
+    assert values(launch, "-audiodev") == (["none,id=sound"] if built else [])
+    assert ("pcspk-audiodev=sound" in values(launch, "-machine")[0]) is built
+
+
 def test_taps_get_vhost_where_the_host_has_it_and_the_nic_is_virtio() -> None:
     assert "vhost=on,vhostfd=" in values(compiled(), "-netdev")[0]
     assert "vhost=off" in values(compiled(site=Site("/run/hal", vhost=False)), "-netdev")[0]

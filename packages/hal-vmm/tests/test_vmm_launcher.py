@@ -404,6 +404,17 @@ def test_a_device_that_is_missing_or_is_something_else_is_one_line(tmp_path: Pat
     assert running_pid(str(tmp_path)) is None
 
 
+def test_a_file_to_append_to_is_made_and_keeps_what_is_in_it(tmp_path: Path) -> None:
+    log = tmp_path / "com1.log"
+    node = {**dataclasses.asdict(Node(16, str(log), "file", "append", "a log"))}
+    for text in (b"one", b"two"):
+        fd = opening.node(node, "test")
+        os.write(fd, text)
+        os.close(fd)
+    assert log.read_bytes() == b"onetwo"
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
 def test_no_qemu_is_one_line(tmp_path: Path) -> None:
     write(tmp_path, qemu="/usr/bin/no-such-qemu")
     with Launch(tmp_path) as launch:

@@ -185,7 +185,7 @@ def test_what_is_booted_is_copied_for_qemus_user(tmp_path: Path) -> None:
     assert [copy.read_bytes() for copy in copies] == [b"kernel", b"initrd"]
     assert {copy.stat().st_mode & 0o777 for copy in copies} == {0o644}
     nodes = json.loads((tmp_path / "run/qemu.json").read_text())["nodes"]
-    assert [node["path"] for node in nodes if node["kind"] == "file"] == [str(copy) for copy in copies]
+    assert [node["path"] for node in nodes if node["mode"] == "ro"] == [str(copy) for copy in copies]
     assert apply_command.apply(gathered(boot=boot, user="hal-qemu"))[0] == []
 
 

@@ -34,7 +34,8 @@ Press the product's reset button: it starts anew, the host goes on.
     "dump": """\
 usage: hal-vmm dump
 
-Write the running product's memory to a file; it is paused meanwhile.
+Write the running product's memory to a file; it is paused meanwhile. Beside it go the last things that the product said
+on its serial ports, 1 MiB of each.
 """,
     "maintenance": """\
 usage: hal-vmm maintenance on [--for TIME]
@@ -112,7 +113,7 @@ async def _take_dump(run_dir: str, directory: str, limit_mib: int, keep: int) ->
     session = Session(os.path.join(run_dir, "qmp", "cli"), "cli")
     await session.connect()
     try:
-        return await dump.take(session, directory, limit_mib, keep, deadline=float("inf"))
+        return await dump.take(session, directory, limit_mib, keep, float("inf"), run_dir)
     finally:
         await session.close()
 

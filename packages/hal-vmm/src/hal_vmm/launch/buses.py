@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Optional, Union
 
 from hal_vmm.launch.options import Options, keyval
+from hal_vmm.manager import seriallog
 from hal_vmm.plan import slots
 from hal_vmm.plan.diskplan import DiskPlan, OpticalPlan
 from hal_vmm.plan.guestplan import GuestPlan
@@ -25,7 +26,7 @@ def at(plan: GuestPlan, slot: int, function: int = 0) -> dict[str, object]:
     return {"bus": bus, "addr": f"{slot:02x}.{function:x}"}
 
 
-def fixed_devices(options: Options, plan: GuestPlan) -> None:
+def fixed_devices(options: Options, plan: GuestPlan, run_dir: str) -> None:
     """Everything that there is one of, at its fixed place, and the serial ports."""
     if plan.cpu.x2apic:
         # Interrupt remapping alone: without it, CPUs with an APIC id above 254 get no interrupts from devices.
@@ -51,7 +52,12 @@ def fixed_devices(options: Options, plan: GuestPlan) -> None:
             noctty=True,
             otherwise="/dev/null",
         )
-        options.add("-chardev", keyval("serial", id=f"com{port.index + 1}", path=path))
+        # What the product says there is kept, too: see manager.seriallog.
+        log = options.node_path(
+            seriallog.path(run_dir, port.index), "file", "append", f"the log of serial port {port.host}"
+        )
+        chardev = keyval("serial", id=f"com{port.index + 1}", path=path, logfile=log, logappend=True)
+        options.add("-chardev", chardev)
         options.device("isa-serial", id=f"serial{port.index}", chardev=f"com{port.index + 1}", index=port.index)
 
 

@@ -27,6 +27,8 @@ CONSUMERS = ("manager", "udev", "netcfg", "console", "collectd", "cli")
 PROCESS_NAME = "hal-qemu"
 _PORT_NAMES = {"agent": "org.qemu.guest_agent.0", "heartbeat": "hal.heartbeat.0"}
 
+_SOUND = "sound"
+
 # QEMU's named models have 40 bits of physical address, 1 TiB; what lies above the PCI hole has to fit in, too.
 _NAMED_MODEL_MIB = 900 << 10
 
@@ -62,7 +64,7 @@ def compile_plan(plan: GuestPlan, flavour: Flavour, site: Site) -> LaunchPlan:
     _identity(options, plan.smbios)
     _boot(options, plan, site)
     _control(options, plan, site)
-    buses.fixed_devices(options, plan)
+    buses.fixed_devices(options, plan, site.run_dir)
     buses.disks(options, plan, flavour)
     buses.optical(options, plan)
     buses.nics(options, plan, site.vhost)
@@ -113,6 +115,7 @@ def _machine(options: Options, plan: GuestPlan, flavour: Flavour) -> None:
             usb=False,
             vmport=False,
             hpet=False,
+            pcspk__audiodev=_SOUND if _beeps(flavour) else None,
             dump__guest__core=False,
             kernel__irqchip="split" if plan.cpu.x2apic else None,
             # Old kernels look for the 32-bit SMBIOS entry point only; q35 since 8.1 would give the 64-bit one.
@@ -133,8 +136,16 @@ def _machine(options: Options, plan: GuestPlan, flavour: Flavour) -> None:
     options.add("-global", f"{power}.disable_s4=1")
     options.add("-rtc", "base=utc,clock=host,driftfix=slew")
     options.add("-display", "none")
-    # A VNC server that listens nowhere: hal-console hands it a connection (QMP add_client).
-    options.add("-vnc", "none")
+    # A VNC server that listens nowhere: hal-console hands it a connection (QMP add_client). It is told which screen is
+    # meant, or it would take Ctrl+Alt+1 to 9 for itself; and it hears the PC speaker, for the product's beep.
+    if _beeps(flavour):
+        options.add("-audiodev", keyval("none", id=_SOUND))
+    options.add("-vnc", keyval("none", display="vga", audiodev=_SOUND if _beeps(flavour) else None))
+
+
+def _beeps(flavour: Flavour) -> bool:
+    """Whether this QEMU was built with the PC speaker."""
+    return flavour.has("isa-pcspk")
 
 
 def _cpu_and_memory(options: Options, plan: GuestPlan, guest_mib: int) -> None:

@@ -22,7 +22,7 @@ class Node:
     fd: int
     path: str
     kind: str  # "block", "char" or "file": anything else found there is refused
-    mode: str  # "ro" or "rw"; QEMU must ask for exactly this mode (fdset rules)
+    mode: str  # "ro", "rw", or "append" to a file that is made; QEMU must ask for exactly this mode (fdset rules)
     what: str  # for messages: "disk sdb (serial S2HSNX0H)"
     nonblock: bool = False
     noctty: bool = False

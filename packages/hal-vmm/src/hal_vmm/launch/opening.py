@@ -26,6 +26,7 @@ _PTS_MAJORS = range(136, 144)  # Documentation/admin-guide/devices.txt
 _IFF_TAP_NO_PI_VNET_HDR = 0x0002 | 0x1000 | 0x4000
 
 _IS_KIND = {"block": stat.S_ISBLK, "char": stat.S_ISCHR, "file": stat.S_ISREG}
+_FLAGS = {"rw": os.O_RDWR, "append": os.O_WRONLY | os.O_APPEND | os.O_CREAT}
 _LISTEN_BACKLOG = 4  # a second client of a QMP socket waits in line instead of being refused
 
 
@@ -45,13 +46,13 @@ def node(wanted: dict[str, Any], program: str) -> int:
 
 def _open_checked(node: dict[str, Any]) -> int:
     path, what = node["path"], node["what"]
-    flags = os.O_RDWR if node["mode"] == "rw" else os.O_RDONLY
+    flags = _FLAGS.get(node["mode"], os.O_RDONLY)
     # Always non-blocking at first: opening a serial port without carrier, or an empty drive, must not hang.
     flags |= os.O_NONBLOCK | os.O_CLOEXEC | (os.O_NOCTTY if node["noctty"] else 0)
     # On a block device O_EXCL is a claim, as mounting it is one (open(2)): whoever comes second is refused.
     flags |= os.O_EXCL if node["exclusive"] else 0
     try:
-        fd = os.open(path, flags)
+        fd = os.open(path, flags, 0o600)
     except OSError as error:
         hint = "plan for the hardware that is there: hal-vmm apply"
         if node["exclusive"] and error.errno == errno.EBUSY:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from hal_core import atomic
 from hal_core.errors import HalError, HostError
 from hal_core.qmp import Session
+from hal_vmm.manager import seriallog
 
 logger = logging.getLogger(__name__)
 
@@ -28,16 +29,24 @@ class Dump:
     path: str
     bytes: int
     shortfall: str  # why it is not whole: "cut off at the limit", "QEMU gave up"; "" if it is
+    logs: tuple[str, ...] = ()  # of the serial ports, saved beside it
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.bytes / (1 << 20):.0f} MiB" + (f", {self.shortfall}" if self.shortfall else "")
+        size = f"{self.path}: {self.bytes / (1 << 20):.0f} MiB" + (f", {self.shortfall}" if self.shortfall else "")
+        return "; ".join([size, *(f"serial port: {log}" for log in self.logs)])
 
 
 def prune(directory: str, keep: int) -> None:
-    """Remove the oldest dumps, by name, which starts with the date, until ``keep`` are left; unfinished ones go too."""
+    """Remove the oldest dumps, by name, which starts with the date, until ``keep`` are left; unfinished ones go too.
+
+    With a dump goes what was saved beside it.
+    """
     names = sorted(os.listdir(directory))
-    finished = [name for name in names if name.startswith("dump-") and not name.endswith(".part")]
-    gone = finished[: max(0, len(finished) - keep)] + [name for name in names if name.endswith(".part")]
+    finished = [name for name in names if name.startswith("dump-") and not name.endswith((".part", ".log"))]
+    kept = tuple(finished[max(0, len(finished) - keep) :])
+    gone = [
+        name for name in names if name.endswith(".part") or (name.startswith("dump-") and not name.startswith(kept))
+    ]
     for name in gone:
         os.unlink(os.path.join(directory, name))
 
@@ -48,11 +57,12 @@ def limit_bytes(directory: str, limit_mib: int) -> int:
     return min(limit_mib << 20, space.f_bavail * space.f_frsize - RESERVE_BYTES)
 
 
-async def take(session: Session, directory: str, limit_mib: int, keep: int, deadline: float) -> Dump:
+async def take(session: Session, directory: str, limit_mib: int, keep: int, deadline: float, run_dir: str = "") -> Dump:
     """Write one dump. The guest is paused meanwhile, by QEMU itself if it is not already.
 
     :param keep: dumps to keep in ``directory``, the new one included.
     :param deadline: seconds; QEMU may be slow, but a restart must not wait for ever.
+    :param run_dir: where the logs of the serial ports are; "": none are saved.
     :raise HostError: no room, no pipe, no file; or the deadline has passed.
     :raise QmpError: QEMU refused or does not answer.
     """
@@ -80,7 +90,15 @@ async def take(session: Session, directory: str, limit_mib: int, keep: int, dead
         ) from None
     finally:
         atomic.remove(part)
-    return Dump(path, size, shortfall)
+    return Dump(path, size, shortfall, tuple(_save_logs(run_dir, path)) if run_dir else ())
+
+
+def _save_logs(run_dir: str, path: str) -> list[str]:
+    try:
+        return seriallog.save(run_dir, path)
+    except OSError as error:
+        logger.warning("the logs of the serial ports are not saved: %s", error)
+        return []
 
 
 async def _shortfall(session: Session) -> str:

@@ -16,7 +16,7 @@ from typing import Optional
 from hal_core.errors import HalError
 from hal_core.notify import notify
 from hal_vmm.config import VmmConfig
-from hal_vmm.manager import crashpolicy, dump, exitreason, pinning, state
+from hal_vmm.manager import crashpolicy, dump, exitreason, pinning, seriallog, state
 from hal_vmm.manager.decision import Sight, Step, end_reason, next_step
 from hal_vmm.manager.describe import describe, rescue_text
 from hal_vmm.manager.exitreason import Outcome
@@ -66,6 +66,7 @@ class Manager:
             self._watch.wake.clear()
             await self._watch.look(self._state.qemu_pid if self._state.answered_once else None)
             self._follow_run()
+            seriallog.trim(self._run_dir)
             health, sight = self._see()
             step = next_step(sight)
             await self._try(step, sight)
@@ -262,7 +263,12 @@ class Manager:
         logger.error("the product has panicked: writing its memory to %s", directory)
         try:
             taken = await dump.take(
-                self._watch.session, directory, crash.dump_limit_mib, crash.dump_keep, crash.dump_grace
+                self._watch.session,
+                directory,
+                crash.dump_limit_mib,
+                crash.dump_keep,
+                crash.dump_grace,
+                self._run_dir,
             )
             logger.error("memory dump: %s", taken)
         except (HalError, OSError) as error:

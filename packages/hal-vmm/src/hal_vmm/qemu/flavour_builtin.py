@@ -16,6 +16,7 @@ DEFAULT = "el9"
 
 _DEVICES = frozenset(device for era in ERAS.values() for device in (*era.device_types(), era.watchdog)) | {
     "intel-iommu",
+    "isa-pcspk",
     "pvpanic",
     "rtl8139",
     "vfio-pci",

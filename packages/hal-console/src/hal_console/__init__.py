@@ -1,0 +1,1 @@
+"""HAL's console: the product's screen and keyboard are those of the server."""

@@ -1,0 +1,1 @@
+"""The resident, ``hal console run``."""

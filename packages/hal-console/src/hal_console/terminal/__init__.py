@@ -1,0 +1,1 @@
+"""The server's virtual terminal: its keyboard, its lamps, its beeper, and text on it."""

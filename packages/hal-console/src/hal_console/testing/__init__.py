@@ -1,0 +1,1 @@
+"""Support for tests. Nothing here runs on a customer's server."""

@@ -1,0 +1,14 @@
+"""Makes this directory's helper modules importable, and its property tests independent of how busy the machine is."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+# How long an example takes says something about the machine's other work, and nothing about the code.
+settings.register_profile("hal-console", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("hal-console")
