@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hal_core import lent
+from hal_core.anonymize import Recording
 from hal_core.errors import FileFormatError
 from hal_core.facts import nics, passthrough
 from hal_core.facts.tree import Tree
@@ -21,7 +22,7 @@ LENT = Lent("eno1", "00:1b:21:00:00:01", "ixgbe", "vfio", NIC, NIC)
 
 def tree(members: tuple[str, ...] = (NIC,), regions: str = "0xfee00000 0xfeefffff msi\n", **files: str) -> Tree:
     """A server's files: the NIC eno1 in IOMMU group 7, with whom it shares that."""
-    recorded = sysfs.Recording({}, {}, ("/sys", "/proc"))
+    recorded = Recording({}, {}, ("/sys", "/proc"))
     for address, class_id, driver in (
         (NIC, "020000", "ixgbe"),
         (OTHER_PORT, "020000", "ixgbe"),
