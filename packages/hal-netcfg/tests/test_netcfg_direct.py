@@ -490,6 +490,27 @@ def test_a_product_without_its_direct_nic_has_no_link() -> None:
     assert mirror.carriers(network, {"haltap0": Link("haltap0", 1, "tun", up=True, carrier=True)}) == {0: False}
 
 
+@pytest.mark.parametrize("config", [VFIO, SRIOV])
+@pytest.mark.parametrize(
+    ("nic", "tap"),
+    [
+        (Link("eno1", 1, master="hallan0", up=True, carrier=True), Link("haltap0", 2, "tun", master="hallan0")),
+        (Link("eno1", 1, up=True, carrier=True), Link("haltap0", 2, "macvtap", lower="eno1")),
+    ],
+)
+def test_a_running_product_keeps_its_link_until_its_next_start(config: LanConfig, nic: Link, tap: Link) -> None:
+    network = lans.plan([NIC], [ProductNic(0, MAC)], NetcfgConfig(lan={0: config}))
+    for carrier in (True, False):
+        links = {"eno1": dataclasses.replace(nic, carrier=carrier), "haltap0": tap}
+        assert mirror.carriers(network, links) == {0: carrier}
+
+
+def test_a_shared_nic_is_not_shown_by_a_tap_that_leads_nowhere() -> None:
+    network = lans.plan([NIC], [ProductNic(0, MAC)], NetcfgConfig(lan={0: SRIOV}))
+    links = {"eno1": Link("eno1", 1, up=True, carrier=True), "haltap0": Link("haltap0", 2, "tun", carrier=True)}
+    assert mirror.carriers(network, links) == {0: False}
+
+
 def test_the_hosts_half_of_a_shared_nic() -> None:
     network = lans.plan([NIC], [ProductNic(0, MAC)], NetcfgConfig(lan={0: SRIOV}, mtu=9000))
     groups = wanted.groups(network, {"eno1": Link("eno1", 1, mtu=1500)})

@@ -158,7 +158,8 @@ ALLOWED = [
     ("hal_netcfg_t", "hal_qmp_t", "sock_file", "write", "the state of cables"),
     ("hal_netcfg_t", "hal_qemu_launch_t", "unix_stream_socket", "connectto", "… by the launcher's socket"),
     ("hal_netcfg_t", "hal_qemu_lock_t", "file", "open read lock", "does the product run?"),
-    ("hal_netcfg_t", "security_t", "file", "open read", "the boolean hal_direct_nics"),
+    ("hal_netcfg_t", "boolean_t", "file", "open read", "the boolean hal_direct_nics"),
+    ("hal_netcfg_t", "security_t", "file", "open read", "whether the kernel enforces it"),
     ("hal_netcfg_t", "hal_var_run_t", "file", "create write rename unlink lock", "its state"),
     ("hal_netcfg_t", "NetworkManager_runtime_t", "file", "create write rename unlink", "which NICs are none of its"),
     # the product's screen and keyboard

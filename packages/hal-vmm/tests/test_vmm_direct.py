@@ -230,6 +230,20 @@ def test_a_kernel_that_refuses(host: Host, capfd: pytest.CaptureFixture[str], nu
     assert os.strerror(number) in capfd.readouterr().err
 
 
+def test_a_node_that_has_its_label_a_moment_later(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.lend()
+    launch, refusals, really_open = compiled(OLD), iter(range(3)), os.open
+
+    def not_yet(path: Any, flags: int, mode: int = 0o777) -> int:
+        if str(path).endswith("/vfio/7") and next(refusals, None) is not None:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return really_open(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", not_yet)
+    assert [word for word in host.take(launch)["argv"] if word.endswith(f",host={NIC}")]
+    assert next(refusals, None) is None
+
+
 def test_a_device_that_has_gone(host: Host, capfd: pytest.CaptureFixture[str]) -> None:
     host.lend()
     os.unlink(host.root / "sys" / NIC / "iommu_group")

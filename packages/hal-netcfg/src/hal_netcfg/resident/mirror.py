@@ -35,18 +35,19 @@ def carriers(network: Network, links: Mapping[str, Link]) -> dict[int, bool]:
     """For each LAN, whether a frame of the product's would get to a cable: the port has a carrier and is connected.
 
     A direct NIC is none of QEMU's network, and the product sees its cable by itself. Where there is a tap all the same,
-    the product has been started without that NIC, with a virtual one that leads nowhere.
+    it counts: it is a running product's from before the mode was changed; or the product was started without that NIC,
+    and its tap is in no bridge.
     """
     found = {}
     for lan in network.lans:
         port = links.get(lan.port)
-        if lan.mode in MODES:
-            if lan.tap in links:
-                found[lan.number] = False
-        elif port is None:
+        tap = links.get(lan.tap)
+        if lan.mode in MODES and tap is None:
+            continue
+        if port is None:
             found[lan.number] = False
-        elif lan.mode == "macvtap":
-            found[lan.number] = port.carrier and lan.tap in links
+        elif lan.mode == "macvtap" or (tap is not None and tap.kind == "macvtap"):
+            found[lan.number] = port.carrier and tap is not None
         else:
             found[lan.number] = port.carrier and port.master == lan.bridge
     return found

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import struct
 import sys
 
@@ -29,6 +30,9 @@ DEV = "/dev"
 _GET_STATUS, _SET_CONTAINER, _SET_IOMMU = 0x3B67, 0x3B68, 0x3B66
 _VIABLE = 0x1
 _TYPE1_V2 = 3
+
+# udev gives a node its label a moment after the kernel has made it, and at boot that may be the moment before this one.
+_ATTEMPTS, _PAUSE_SECONDS = 40, 0.05
 
 
 def ready(run_dir: str) -> dict[int, str]:
@@ -112,7 +116,7 @@ def _try(node: str) -> None:
 
     :raise OSError: the kernel refuses it.
     """
-    group = os.open(node, os.O_RDWR | os.O_CLOEXEC)
+    group = _open_soon(node)
     try:
         answer = fcntl.ioctl(group, _GET_STATUS, struct.pack("=II", 8, 0))
         if not struct.unpack("=II", answer)[1] & _VIABLE:
@@ -125,6 +129,15 @@ def _try(node: str) -> None:
             os.close(container)
     finally:
         os.close(group)
+
+
+def _open_soon(node: str) -> int:
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return os.open(node, os.O_RDWR | os.O_CLOEXEC)
+        except PermissionError:
+            select.select([], [], [], _PAUSE_SECONDS)
+    return os.open(node, os.O_RDWR | os.O_CLOEXEC)
 
 
 def _replace(plan: dict[str, Any], direct: dict[str, Any], address: str, by_fd: bool) -> None:
