@@ -66,7 +66,15 @@ def test_upgrade(old: HostRoot, repository: Path, previous: Path) -> None:
     old.dnf("upgrade", "hal-*")
     now = versions(repository)
     assert old.ours() == {name: now[name] for name in old.ours()}
-    assert set(old.ours()) >= {"hal-console", "hal-core", "hal-host", "hal-netcfg", "hal-selinux", "hal-udev", "hal-vmm"}
+    assert set(old.ours()) >= {
+        "hal-console",
+        "hal-core",
+        "hal-host",
+        "hal-netcfg",
+        "hal-selinux",
+        "hal-udev",
+        "hal-vmm",
+    }
     assert (old.path / CONFIG).read_text() == CHANGED_BY_HAND, "what somebody has written is kept"
     assert "mdadm" in (old.path / f"{CONFIG}.rpmnew").read_text(), "and the new text is beside it"
     assert old.run("systemctl", "is-enabled", "hal.target").strip() == "enabled"
