@@ -13,7 +13,7 @@ from hal_core.machine import UsbDevice
 from hal_udev import node
 from hal_udev.plan.rules import Surroundings
 
-KEYBOARD = "console/keyboard"  # below /run/hal: there for as long as hal-console needs the keyboard
+KEYBOARD = "console/keyboard"  # below /run/hal: hal-console needs the keyboard
 
 
 def read(root: str = "/") -> tuple[UsbDevice, ...]:

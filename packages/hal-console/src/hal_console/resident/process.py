@@ -13,13 +13,14 @@ from hal_console.resident.display import Display, FramebufferDisplay, TextDispla
 from hal_console.resident.loop import Console
 from hal_console.screen import framebuffer
 from hal_console.terminal.vt import Terminal
-from hal_core import config, log, paths
+from hal_core import atomic, config, log, paths
 from hal_core.errors import HostError
 from hal_core.notify import notify
 
 logger = logging.getLogger(__name__)
 
 _TERMINAL = 0  # standard input, as systemd opens it
+_KEYBOARD = os.path.join("console", "keyboard")  # below /run/hal
 
 
 def run(verbose: bool) -> None:
@@ -36,7 +37,19 @@ def run(verbose: bool) -> None:
         raise HostError(f"{run_dir}: no permission to write", "run this as root")
     settings = config.load(ConsoleConfig, "console")
     terminal = Terminal(_TERMINAL)
+    claim_keyboard(run_dir)
     asyncio.run(_run(terminal, display(terminal, settings), settings, run_dir))
+
+
+def claim_keyboard(run_dir: str) -> None:
+    """Let hal-udev leave USB keyboards with the host, for the rest of this boot: what is typed reaches the product
+    through this program, its firmware's menus included. It stays when this program is restarted, so that no keyboard
+    changes hands meanwhile.
+    """
+    try:
+        atomic.write(os.path.join(run_dir, _KEYBOARD), "")
+    except OSError as error:
+        logger.error("hal-udev is not told that keyboards are needed here: %s", error.strerror)
 
 
 def display(terminal: Terminal, settings: ConsoleConfig) -> Display:
