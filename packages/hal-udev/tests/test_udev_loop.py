@@ -234,7 +234,7 @@ def test_a_look_from_before_does_not_tell_that_the_host_has_it_still(caplog: pyt
             devices = look()
             if opened and not late:
                 late.extend(devices)
-                while not one.qemu.devices:
+                while not one.qemu.devices or (one.loop and one.loop._plugger._tasks):
                     time.sleep(0.001)  # in a thread of its own
             return devices
 
