@@ -222,6 +222,39 @@ def test_a_driver_of_the_hosts_that_takes_the_device_back_is_noticed() -> None:
     with_bench(story)
 
 
+def test_a_look_from_before_does_not_tell_that_the_host_has_it_still(caplog: pytest.LogCaptureFixture) -> None:
+    """It was plugged in while somebody was looking: what was seen has the host's driver."""
+
+    async def story(one: Bench) -> None:
+        opened: list[UsbDevice] = []
+        late: list[UsbDevice] = []
+        look = one.server.look
+
+        def slow_look() -> tuple[UsbDevice, ...]:
+            devices = look()
+            if opened and not late:
+                late.extend(devices)
+                while not one.qemu.devices or (one.loop and one.loop._plugger._tasks):
+                    time.sleep(0.001)  # in a thread of its own
+            return devices
+
+        def on_open(device: UsbDevice) -> None:
+            opened.append(device)
+            one.ring()
+            while not late:
+                time.sleep(0.001)  # as a driver does that is slow to let go
+
+        one.server.look = slow_look  # type: ignore[method-assign]
+        one.server.on_open = on_open
+        one.server.plug(stick("1-1"))
+        async with one.resident():
+            await one.until(lambda: bool(late) and one.states() == {"1-1": "attached"})
+        assert late[0].interfaces[0].driver == "usb-storage", "the test has not made what it wants to see"
+        assert "has it, too" not in caplog.text
+
+    with_bench(story)
+
+
 def test_udev_that_says_nothing_is_waited_for_and_then_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_module, "UDEV_SECONDS", 0.3)
 

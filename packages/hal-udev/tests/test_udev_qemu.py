@@ -25,7 +25,10 @@ from hal_core.testing import synthetic
 from hal_udev import statusfile
 from hal_udev.config import UdevConfig
 from hal_udev.plan import product
+from hal_udev.plan.difference import Found
+from hal_udev.plan.ports import Place
 from hal_udev.resident.loop import Loop
+from hal_udev.resident.qemu import look
 from hal_udev.testing.server import FakeServer
 
 QEMU = shutil.which("qemu-system-x86_64") or shutil.which("qemu-kvm", path="/usr/libexec") or ""
@@ -202,6 +205,30 @@ def test_a_real_usb_host_that_is_refused_leaves_nothing_behind(run_dir: Path) ->
     try:
         if not any(one["name"] == "usb-host" for one in _types(run_dir, qemu)):
             pytest.skip("this QEMU has no usb-host")
+        asyncio.run(story())
+    finally:
+        qemu.kill()
+
+
+def test_a_real_usb_host_that_has_no_device_is_seen_as_such_and_removed(run_dir: Path) -> None:
+    """QEMU takes one by its port though nothing is plugged in there, and waits: somebody may have done that by hand."""
+    plan_product(run_dir, MODERN[1])
+    qemu = Product(run_dir, MODERN[0])
+
+    async def story() -> None:
+        session = Session(f"{run_dir}/qmp/udev", "test")
+        await session.connect()
+        assert await look(session) == {"usb-1-1": Found(0, False, Place("xhci.0", 3))}
+        await session.close()
+        async with resident(FakeServer(), Session):
+            await until(lambda: "usb-1-1" not in str(qemu.ask("qom-list", path="/machine/peripheral")))
+
+    qemu.start()
+    try:
+        if not any(one["name"] == "usb-host" for one in _types(run_dir, qemu)):
+            pytest.skip("this QEMU has no usb-host")
+        nowhere = {"hostbus": "99", "hostport": "9", "bus": "xhci.0", "port": "3"}
+        qemu.ask("device_add", driver="usb-host", id="usb-1-1", **nowhere)
         asyncio.run(story())
     finally:
         qemu.kill()

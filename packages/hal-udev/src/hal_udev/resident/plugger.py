@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 from collections.abc import Callable, Container
 from concurrent.futures import Executor
@@ -42,6 +43,7 @@ class Plugger:
         self._in_doubt = True  # QEMU has to be asked
         self._untidy = True  # QEMU may have descriptors that nobody needs any more
         self._news: dict[str, Optional[Found]] = {}  # what was done while it was being asked; None: removed
+        self._since: dict[str, float] = {}  # by id: monotonic seconds at which we have plugged it in
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._reasons: dict[str, str] = {}  # by id: why it failed the last time
         self._generations: dict[str, int] = {}  # by id: which plugging-in that was
@@ -69,6 +71,7 @@ class Plugger:
     async def follow(self, plan: UsbPlan, hold: Container[int], now: float) -> float:
         """Begin with what there is to do now.
 
+        :param plan: for what was plugged in at ``now``, or later.
         :param hold: which are not to be plugged in yet, by their plugging-in; those that are plugged in stay so.
         :return: monotonic seconds at which to call this again without being woken.
         :raise QmpError: QEMU does not tell what it has.
@@ -181,6 +184,8 @@ class Plugger:
         for planned in plan.devices:
             if planned.id in self._tasks or not planned.place or not self.has(planned):
                 continue
+            if self._since.get(planned.id, -math.inf) > now:
+                continue  # what the plan knows of drivers may be from before
             drivers, wait = host_drivers(planned), self._patience.of(planned.id)
             if not drivers:
                 self._reasons.pop(planned.id, None)
@@ -198,5 +203,6 @@ class Plugger:
         self._news[id_] = found
         if found:
             self._found[id_] = found
+            self._since[id_] = asyncio.get_running_loop().time()
         else:
             self._found.pop(id_, None)
