@@ -72,10 +72,7 @@ class _Screen:
 
     def happened(self, event: Event) -> None:
         if isinstance(event, Updated):
-            if event.resized or not self.frames:
-                self._painter.paint_all()
-            else:
-                self._painter.paint_changes()
+            self._painter.paint_changes()
             self.frames += 1
             self.again.set()
 

@@ -13,7 +13,7 @@ import math
 import os
 import signal
 from collections.abc import Callable
-from typing import Optional
+from typing import Any, Optional
 
 from hal_console import notice, product
 from hal_console.config import ConsoleConfig
@@ -62,6 +62,7 @@ class Console:
         self._hertz = 0
         self._wake = asyncio.Event()
         self._stopping = False
+        self._failure: Optional[BaseException] = None
 
     def stop(self) -> None:
         self._stopping = True
@@ -73,6 +74,7 @@ class Console:
         :raise HostError: the terminal cannot be taken.
         """
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._failed)
         loop.add_signal_handler(_RELEASE, self._released)
         loop.add_signal_handler(_ACQUIRE, self._acquired)
         self._terminal.take(_RELEASE, _ACQUIRE)
@@ -87,8 +89,15 @@ class Console:
             following.cancel()
             (failure,) = await asyncio.gather(following, return_exceptions=True)
             self._terminal.restore()
-        if isinstance(failure, Exception):
-            raise failure
+        for each in (failure, self._failure):
+            if isinstance(each, Exception):
+                raise each
+
+    def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Something that nobody expected: better a new process than a screen that stands still."""
+        loop.default_exception_handler(context)
+        self._failure = self._failure or context.get("exception")
+        self.stop()
 
     async def _rounds(self) -> None:
         loop = asyncio.get_running_loop()

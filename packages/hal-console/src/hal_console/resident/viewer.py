@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Callable
+from typing import Optional
 
 from hal_console.rfb import messages
 from hal_console.rfb.picture import Picture
@@ -22,6 +24,7 @@ logger = logging.getLogger(__name__)
 _NAME = "hal-console"  # of the descriptor in QEMU, for the moment between getfd and add_client
 # Somebody who does not read any more: QEMU hangs. What is typed then is lost, as it is on a machine that hangs.
 _MOST_UNSENT = 1 << 16
+_LONGEST_REST_SECONDS = 0.2
 
 
 async def connect(session: Session) -> socket.socket:
@@ -58,6 +61,9 @@ class Viewer:
         self._on_event = on_event
         self._watching = True
         self._writing = False
+        self._asking: Optional[asyncio.TimerHandle] = None  # the next update will be asked for
+        self._resized = False
+        self._spent = 0.0  # seconds, on the last update
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock, self._readable)
 
@@ -82,6 +88,11 @@ class Viewer:
         self._socket.close()
 
     def _readable(self) -> None:
+        begun = time.perf_counter()
+        self._read()
+        self._spent += time.perf_counter() - begun
+
+    def _read(self) -> None:
         try:
             count = self._socket.recv_into(self._stream.space())
         except BlockingIOError:
@@ -98,9 +109,19 @@ class Viewer:
             self._end(f"QEMU's VNC server: {error}")
             return
         for event in events:
-            if isinstance(event, Updated) and self._watching:
-                self._stream.ask(incremental=not event.resized)
             self._on_event(event)
+            if isinstance(event, Updated) and self._watching:
+                self._resized = self._resized or event.resized
+                if self._asking is None:
+                    self._asking = self._loop.call_later(min(self._spent, _LONGEST_REST_SECONDS), self._ask)
+        self._send()
+
+    def _ask(self) -> None:
+        """For the next update: after as long a rest as the last one took, so that half of a slow processor is free."""
+        self._asking = None
+        if self._watching:
+            self._stream.ask(incremental=not self._resized)
+        self._resized, self._spent = False, 0.0
         self._send()
 
     def _send(self) -> None:
@@ -124,4 +145,6 @@ class Viewer:
             self.reason = reason
             self._loop.remove_reader(self._socket)
             self._loop.remove_writer(self._socket)
+            if self._asking:
+                self._asking.cancel()
             self.ended.set()

@@ -11,6 +11,8 @@ from hal_console.rfb.picture import Box, Picture
 from hal_console.screen.framebuffer import Framebuffer
 from hal_console.screen.geometry import Placement, place
 
+_BAND = 16  # rows: a line of text
+
 
 class Painter:
     """Draws one picture on one screen."""
@@ -19,6 +21,7 @@ class Painter:
         self._screen = screen
         self._picture = picture
         self._scale = scale
+        self._size = (0, 0)  # of the picture that the placement is for
         self._placement = Placement(1, 1, 0, 0, 0, 0)
 
     def paint_all(self) -> None:
@@ -26,13 +29,15 @@ class Painter:
         picture, geometry = self._picture, self._screen.geometry
         picture.changed.clear()
         self._screen.clear()
+        self._size = (picture.width, picture.height)
         if picture.width and picture.height:
-            size = (picture.width, picture.height)
-            self._placement = place(size, (geometry.width, geometry.height), self._scale)
+            self._placement = place(self._size, (geometry.width, geometry.height), self._scale)
             self._paint(picture.whole())
 
     def paint_changes(self) -> None:
-        """What has changed since the last time."""
+        """What has changed since the last time; all of it where the picture has another size now."""
+        if self._size != (self._picture.width, self._picture.height):
+            self.paint_all()
         for box in merged(self._picture.changed):
             self._paint(box)
         self._picture.changed.clear()
@@ -66,21 +71,34 @@ class Painter:
 
 
 def merged(boxes: Iterable[Box]) -> list[Box]:
-    """Boxes that cover at least these, and are drawn faster.
+    """Boxes that cover at least these, and are drawn faster: one for each band of the screen at most.
 
-    QEMU sends tiles of 16 pixels: a line of text that has changed is one box here, and so is a screen that scrolls.
+    QEMU sends hundreds of small ones for a screen that scrolls, and a few pixels more cost less than one box more.
     """
-    rows: dict[tuple[int, int], tuple[int, int]] = {}  # y and height → leftmost and right
+    bands: dict[int, list[int]] = {}  # number → left, right, top, bottom of what has changed in it
     for box in boxes:
-        left, right = rows.get((box.y, box.height), (box.x, box.x + box.width))
-        rows[box.y, box.height] = (min(left, box.x), max(right, box.x + box.width))
+        right, bottom = box.x + box.width, box.y + box.height
+        for number in range(box.y // _BAND, (bottom - 1) // _BAND + 1):
+            top, below = max(box.y, number * _BAND), min(bottom, (number + 1) * _BAND)
+            band = bands.get(number)
+            if band is None:
+                bands[number] = [box.x, right, top, below]
+                continue
+            if box.x < band[0]:
+                band[0] = box.x
+            if right > band[1]:
+                band[1] = right
+            if top < band[2]:
+                band[2] = top
+            if below > band[3]:
+                band[3] = below
     found: list[Box] = []
-    for (y, height), (left, right) in sorted(rows.items()):
+    for _, (left, right, top, bottom) in sorted(bands.items()):
         last = found[-1] if found else None
-        if last and last.x == left and last.width == right - left and last.y + last.height == y:
-            found[-1] = Box(left, last.y, last.width, last.height + height)
+        if last and last.x == left and last.width == right - left and last.y + last.height == top:
+            found[-1] = Box(left, last.y, last.width, last.height + bottom - top)
         else:
-            found.append(Box(left, y, right - left, height))
+            found.append(Box(left, top, right - left, bottom - top))
     return found
 
 

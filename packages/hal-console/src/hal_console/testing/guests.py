@@ -1,7 +1,7 @@
 """Guests in one boot sector, for tests and measurements of the screen and the keyboard: real QEMU, real BIOS, real VGA.
 
-``KEYS`` writes every byte that its keyboard sends to COM1: scan codes, as an operating system's driver sees them. It
-obeys single letters on COM1:
+``KEYS`` writes ``!`` to COM1, and then every byte that its keyboard sends: scan codes, as an operating system's driver
+sees them. It obeys single letters on COM1:
 
 =====  ============================================================================================================
 ``s``  shows graphics: 640x480 in 16 colours, all of it in cyan
@@ -28,6 +28,7 @@ _JMP, _JZ, _JNZ = b"\xeb", b"\x74", b"\x75"
 
 KEYS: tuple[Code, ...] = (
     b"\x31\xc0\x8e\xd8\xfa",  # xor ax,ax; mov ds,ax; cli: the BIOS does not take the keys
+    b"\xba\xf8\x03\xb0\x21\xee",  # mov dx,0x3f8; mov al,'!'; out dx,al
     "next",
     b"\xe4\x64\xa8\x01",  # in al,0x64; test al,1 (a byte has come)
     (_JZ, "serial"),
