@@ -243,7 +243,7 @@ def test_all_problems_are_found_in_the_order_of_the_files(etc: Path) -> None:
     assert found == ["hal.toml", "hal.toml", "a.toml", "b.toml"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200)
 @given(text=st.binary(max_size=200))
 def test_no_file_at_all_gives_a_traceback(etc: Path, text: bytes) -> None:
     (etc / "hal.toml").write_bytes(text)
@@ -252,7 +252,7 @@ def test_no_file_at_all_gives_a_traceback(etc: Path, text: bytes) -> None:
         assert len(problem.message) < 400 + len(str(etc))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(key=st.text() | st.integers(-200, 200).map(str) | st.from_regex(r"0*\d{1,3}", fullmatch=True))
 def test_each_number_has_one_spelling_and_all_else_is_one_line(etc: Path, key: str) -> None:
     try:
@@ -267,7 +267,7 @@ def test_each_number_has_one_spelling_and_all_else_is_one_line(etc: Path, key: s
         assert found.message.isprintable()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     files=st.lists(
         st.dictionaries(

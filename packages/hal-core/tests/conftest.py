@@ -1,0 +1,9 @@
+"""Property tests are independent of how busy the machine is."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says something about the machine's other work, and nothing about the code.
+settings.register_profile("hal-core", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("hal-core")
