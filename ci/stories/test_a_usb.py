@@ -34,7 +34,7 @@ def blank(site: Site, name: str, mib: int = 1) -> Path:
 def sees(site: Site, serial: str, seconds: float = 60.0) -> str:
     """The product's name for a stick, when it sees its disk."""
     found = f'd=$(ls -d /sys/bus/usb/devices/*/ | while read -r u; do [ "$(cat $u/serial 2>/dev/null)" = {serial} ] && '
-    found += 'ls -d $u/*:*/host*/target*/*/block/sd*; done); [ -n "$d" ]'
+    found += 'ls -d $u/*:*/host*/target*/*/block/sd* 2>/dev/null; done); [ -n "$d" ]'
     return site.product.ask(f"until {found}; do sleep 0.2; done; basename $d", seconds).strip()
 
 
