@@ -43,7 +43,7 @@ def rpms(checkout: Path, *arguments: str, how: Sequence[str] = (), python: str =
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["hal-cor"], 'ci/rpms: no package "hal-cor" (specs/hal-cor.spec); there are: hal-core, '),
+        (["hal-cor"], 'ci/rpms: no package "hal-cor" (specs/hal-cor.spec); there are: hal-console, hal-core, '),
         (["--target", "el8"], 'ci/rpms: target "el8": there are el9, el10 and later, fc41 and later'),
         (["--target", "debian12"], 'ci/rpms: target "debian12": there are '),
         (["--mock"], "ci/rpms: mock is not installed: dnf install mock"),
