@@ -168,7 +168,7 @@ class Demo:
         since, before = self._console.mark(), self.status["qemu_pid"]
         self._console.type("crash")
         proof = self._restarted(since, before, "guest-panic")
-        dumps = list((self._base / "state" / "vmm" / "dumps").iterdir())
+        dumps = list((self._base / "state" / "vmm" / "dumps").glob("*.kdump"))
         if len(dumps) != 1:
             raise DemoError(f"one memory dump was expected, found {dumps}")
         return f"{proof}, {dumps[0].stat().st_size / (1 << 20):.0f} MiB dump"
