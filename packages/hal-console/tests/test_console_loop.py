@@ -14,11 +14,12 @@ import pytest
 import fake_screen
 from fake_screen import fake_framebuffer
 from fake_terminal import FakeTerminal
-from hal_console import notice, statusfile
+from hal_console import notice
 from hal_console.config import ConsoleConfig
 from hal_console.resident.display import Display, FramebufferDisplay, TextDisplay
 from hal_console.resident.loop import Console
 from hal_console.screen.framebuffer import Framebuffer
+from hal_console.statusfile import STATUS
 from hal_console.testing import guests, qemu
 
 PATIENCE = 60.0
@@ -48,7 +49,7 @@ class Resident:
 
     @property
     def shown(self) -> str:
-        return str(json.loads(Path(statusfile.path(str(self.run_dir))).read_text())["showing"])
+        return str(json.loads(Path(STATUS.path(str(self.run_dir))).read_text())["showing"])
 
     def middle(self) -> int:
         """The colour of the screen's middle, without the highest byte, which means nothing."""
@@ -80,10 +81,13 @@ async def heard(guest: qemu.Qemu, count: int) -> bytes:
     return got
 
 
+DEFAULTS = ConsoleConfig()
+
+
 def with_resident(
     run_dir: Path,
     do: Callable[[Resident], Coroutine[object, object, None]],
-    settings: ConsoleConfig = ConsoleConfig(),  # noqa: B008  # frozen
+    settings: ConsoleConfig = DEFAULTS,
     text: bool = False,
 ) -> Resident:
     """The resident, as it was in the end."""

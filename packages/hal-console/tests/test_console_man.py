@@ -9,44 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from hal_console import main, notice, statusfile
+from hal_console import main, notice
 from hal_console.config import ConsoleConfig
 from hal_console.remote import serialport
+from hal_console.statusfile import STATUS
 from hal_core.config import declared
+from hal_core.testing import manpage
 
 PAGE = Path(__file__).resolve().parents[1] / "man/hal-console.1"
-OPTION = r"(?<![\w`-])--[a-z][a-z-]*"
 
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    """The page's words, one line a request, without fonts and macros."""
-    lines = []
-    for line in re.sub(r"\\f[BIPR]", "", PAGE.read_text()).splitlines():
-        if re.match(r"\.S[HS] ", line):
-            lines.append("# " + line[4:])
-        elif re.match(r"\.(TP|TQ|RS|RE|PP|nf|fi|br|in|EX|EE)", line):
-            lines.append("")
-        else:
-            spaced = re.sub(r"^\.(BR|RB|IR|RI|BI)\s+", "\t", line)
-            # Alternating fonts join their words; quotes keep blanks.
-            if spaced.startswith("\t"):
-                spaced = "".join(quoted or word for quoted, word in re.findall(r'"([^"]*)"|(\S+)', spaced))
-            lines.append(re.sub(r"^\.[BI]\s+", "", spaced))
-    return "\n".join(lines).replace("\\-", "-").replace("\\(aq", "'")
-
-
-def section(page: str, name: str) -> str:
-    found = re.search(rf"^# {re.escape(name)}\n(.*?)(?=^# |\Z)", page, re.MULTILINE | re.DOTALL)
-    assert found, f"no section {name}"
-    return found[1]
+    return manpage.words(PAGE)
 
 
 def described(page: str) -> dict[str, str]:
-    """What the page says about each verb: from its entry to the next verb's."""
-    verbs = "|".join(main.PROGRAM.verbs)
-    parts = re.split(rf"^({verbs})(?= |$)", section(page, "VERBS"), flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2]))
+    return manpage.described(page, main.PROGRAM.verbs)
 
 
 def test_every_verb_is_there(page: str) -> None:
@@ -56,8 +35,8 @@ def test_every_verb_is_there(page: str) -> None:
 @pytest.mark.parametrize("verb", main.PROGRAM.verbs)
 def test_every_option_of_its_help_is_there(verb: str, page: str, capsys: pytest.CaptureFixture[str]) -> None:
     main.PROGRAM.main([verb, "--help"])
-    options = set(re.findall(OPTION, capsys.readouterr().out)) - {"--help", "--attach"}
-    assert options == set(re.findall(OPTION, described(page)[verb])) - {"--attach"}, "neither more nor fewer"
+    options = set(re.findall(manpage.OPTION, capsys.readouterr().out)) - {"--help", "--attach"}
+    assert options == set(re.findall(manpage.OPTION, described(page)[verb])) - {"--attach"}, "neither more nor fewer"
 
 
 def test_every_key_of_the_table_is_named(page: str) -> None:
@@ -65,7 +44,7 @@ def test_every_key_of_the_table_is_named(page: str) -> None:
 
 
 def test_the_exit_statuses_are_those_of_the_code(page: str) -> None:
-    assert {"0", "1", "2", "3", "78"} == set(re.findall(r"^\d+$", section(page, "EXIT STATUS"), re.MULTILINE))
+    assert {"0", "1", "2", "3", "78"} == set(re.findall(r"^\d+$", manpage.section(page, "EXIT STATUS"), re.MULTILINE))
 
 
 def test_the_times_are_those_of_the_code(page: str) -> None:
@@ -73,8 +52,8 @@ def test_the_times_are_those_of_the_code(page: str) -> None:
 
 
 def test_every_file_is_one_of_ours(page: str) -> None:
-    text = section(page, "FILES")
-    for path in (statusfile.path("/run/hal"), serialport.log_path("/run/hal", 0)):
+    text = manpage.section(page, "FILES")
+    for path in (STATUS.path("/run/hal"), serialport.log_path("/run/hal", 0)):
         assert path in text, path
 
 

@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from hal_console import statusfile
 from hal_console.resident.loop import LONGEST_REST_SECONDS
+from hal_console.statusfile import STATUS
+from hal_core.testing import unitfile
 
 PACKAGE = Path(__file__).resolve().parents[1]
 UNIT = PACKAGE / "systemd/hal-console.service"
 MOST_EXPOSED = 3.0
 
-needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-
-
-def lines(path: Path) -> list[str]:
-    """Without comments."""
-    return [line for line in path.read_text().splitlines() if line and line[0] != "#"]
-
-
-def settings() -> list[tuple[str, str]]:
-    return [(key, value) for key, _, value in (line.partition("=") for line in lines(UNIT))]
+needs_systemd = pytest.mark.skipif(not unitfile.HAS_SYSTEMD, reason="systemd is not installed")
 
 
 def setting(key: str) -> str:
-    """Its one value; values of a list that is given in parts are joined."""
-    return " ".join(value for name, value in settings() if name == key)
+    return unitfile.setting(UNIT, key)
 
 
 def test_nobody_waits_for_a_login_on_its_terminal() -> None:
@@ -72,7 +61,7 @@ def test_every_page_that_the_unit_points_to_exists() -> None:
 
 
 def test_its_sandbox_has_what_it_needs_and_not_more() -> None:
-    assert ("CapabilityBoundingSet", "") in settings()
+    assert ("CapabilityBoundingSet", "") in unitfile.settings(UNIT)
     assert setting("ProtectSystem") == "strict"
     assert setting("ReadWritePaths") == "/run/hal"
     assert setting("RestrictAddressFamilies") == "AF_UNIX"
@@ -83,35 +72,17 @@ def test_its_sandbox_has_what_it_needs_and_not_more() -> None:
 
 
 def test_the_directory_that_it_writes_to_is_made_at_boot() -> None:
-    made = [line.split()[:3] for line in lines(PACKAGE / "tmpfiles/hal-console.conf")]
-    assert made == [["d", os.path.dirname(statusfile.path("/run/hal")), "0755"]]
-
-
-def analyze(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Of a copy that names a program which is installed."""
-    copy = directory / UNIT.name
-    copy.write_text(UNIT.read_text().replace("/usr/bin/hal-console", "/usr/bin/true"))
-    return subprocess.run(
-        ["systemd-analyze", *arguments, str(copy)],
-        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{directory}:"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    made = [line.split()[:3] for line in unitfile.lines(PACKAGE / "tmpfiles/hal-console.conf")]
+    assert made == [["d", os.path.dirname(STATUS.path("/run/hal")), "0755"]]
 
 
 @pytest.mark.component
 @needs_systemd
 def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
-    done = analyze(tmp_path, "verify", "--man=no")
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert unitfile.complaints(UNIT, tmp_path) == ""
 
 
 @pytest.mark.component
 @needs_systemd
 def test_the_sandbox_is_tight(tmp_path: Path) -> None:
-    done = analyze(tmp_path, "security", "--offline=true")
-    found = re.search(r"Overall exposure level for .*: ([0-9.]+) ", done.stdout)
-    assert found, done.stdout + done.stderr
-    assert float(found[1]) <= MOST_EXPOSED, done.stdout
+    assert unitfile.exposure(UNIT, tmp_path) <= MOST_EXPOSED

@@ -20,7 +20,7 @@ import hal_netcfg
 from a_resident import a_resident
 from hal_core.errors import ConfigError, FileFormatError, HostError, UsageError
 from hal_core.testing import synthetic, sysfs
-from hal_netcfg import engine, hardware, statusfile
+from hal_netcfg import engine, hardware
 from hal_netcfg.commands import apply_command, facts_command, plan_command, run_command, status_command
 from hal_netcfg.config import NetcfgConfig
 from hal_netcfg.engine import Sight
@@ -29,6 +29,7 @@ from hal_netcfg.links.apply import Outcome
 from hal_netcfg.main import PROGRAM
 from hal_netcfg.plan.network import HostLink, Network, Problem
 from hal_netcfg.resident import process
+from hal_netcfg.statusfile import STATUS
 
 COMMANDS = {
     "facts": facts_command,
@@ -309,7 +310,7 @@ def test_a_resident_is_told_to_read_its_configuration_again(
     """And nobody else, who has its number by now."""
     told: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "kill", lambda pid, number: told.append((pid, number)))
-    file = Path(statusfile.path(str(directories / "run")))
+    file = Path(STATUS.path(str(directories / "run")))
     file.parent.mkdir()
     with a_resident() as pid:
         file.write_text(json.dumps({"pid": pid}))

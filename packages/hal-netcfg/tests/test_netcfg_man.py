@@ -11,46 +11,25 @@ import pytest
 
 from hal_core.config import Section, declared
 from hal_core.patience import FIRST_SECONDS, LONGEST_SECONDS
-from hal_netcfg import main, names, statusfile, unmanaged
+from hal_core.testing import manpage
+from hal_netcfg import main, names, unmanaged
 from hal_netcfg.config import BONDS, MODES, LanConfig, NetcfgConfig
 from hal_netcfg.plan import product
 from hal_netcfg.plan.network import HostLink
 from hal_netcfg.resident.loop import GLANCE_SECONDS, LONGEST_REST_SECONDS
 from hal_netcfg.resident.mirror import GAP_SECONDS
+from hal_netcfg.statusfile import STATUS
 
 PAGE = Path(__file__).resolve().parents[1] / "man/hal-netcfg.1"
-OPTION = r"(?<![\w`-])--[a-z][a-z-]*"
 
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    """The page's words, one line a request, without fonts and macros."""
-    lines = []
-    for line in re.sub(r"\\f[BIPR]", "", PAGE.read_text()).splitlines():
-        if re.match(r"\.S[HS] ", line):
-            lines.append("# " + line[4:])
-        elif re.match(r"\.(TP|RS|RE|PP|nf|fi|br|T)|'", line):
-            lines.append("")
-        else:
-            spaced = re.sub(r"^\.(BR|RB|IR|RI|BI)\s+", "\t", line)
-            # Alternating fonts join their words; quotes keep blanks.
-            if spaced.startswith("\t"):
-                spaced = "".join(quoted or word for quoted, word in re.findall(r'"([^"]*)"|(\S+)', spaced))
-            lines.append(re.sub(r"^\.[BI]\s+", "", spaced))
-    return "\n".join(lines).replace("\\-", "-").replace("\\(aq", "'")
-
-
-def section(page: str, name: str) -> str:
-    found = re.search(rf"^# {re.escape(name)}\n(.*?)(?=^# |\Z)", page, re.MULTILINE | re.DOTALL)
-    assert found, f"no section {name}"
-    return found[1]
+    return manpage.words(PAGE)
 
 
 def described(page: str) -> dict[str, str]:
-    """What the page says about each verb: from its entry to the next verb's."""
-    verbs = "|".join(main.PROGRAM.verbs)
-    parts = re.split(rf"^({verbs})(?= |$)", section(page, "VERBS"), flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2]))
+    return manpage.described(page, main.PROGRAM.verbs)
 
 
 def test_every_verb_is_there(page: str) -> None:
@@ -60,8 +39,8 @@ def test_every_verb_is_there(page: str) -> None:
 @pytest.mark.parametrize("verb", main.PROGRAM.verbs)
 def test_every_option_of_its_help_is_there(verb: str, page: str, capsys: pytest.CaptureFixture[str]) -> None:
     main.PROGRAM.main([verb, "--help"])
-    options = set(re.findall(OPTION, capsys.readouterr().out)) - {"--help"}
-    assert options == set(re.findall(OPTION, described(page)[verb])), "neither more nor fewer than --help has"
+    options = set(re.findall(manpage.OPTION, capsys.readouterr().out)) - {"--help"}
+    assert options == set(re.findall(manpage.OPTION, described(page)[verb])), "neither more nor fewer than --help has"
 
 
 def test_every_key_that_the_page_names_exists(page: str) -> None:
@@ -80,7 +59,7 @@ def test_the_names_and_addresses_are_those_of_the_code(page: str) -> None:
 
 
 def test_the_exit_statuses_are_those_of_the_code(page: str) -> None:
-    text = section(page, "EXIT STATUS")
+    text = manpage.section(page, "EXIT STATUS")
     assert {"0", "1", "2", "3", "78"} <= set(re.findall(r"^\d+", text, re.MULTILINE))
 
 
@@ -98,8 +77,8 @@ def test_the_times_are_those_of_the_code(page: str) -> None:
 
 
 def test_every_file_that_the_page_names_is_one_of_ours(page: str) -> None:
-    text = section(page, "FILES")
-    for path in (product.path("/run/hal"), statusfile.path("/run/hal"), f"{unmanaged.DIRECTORY}/{unmanaged.NAME}"):
+    text = manpage.section(page, "FILES")
+    for path in (product.path("/run/hal"), STATUS.path("/run/hal"), f"{unmanaged.DIRECTORY}/{unmanaged.NAME}"):
         assert path in text, path
     shipped = re.findall(r"^/usr/lib/(?!hal/)\S+/([\w.-]+)$", text, re.MULTILINE)
     assert len(shipped) == 4

@@ -12,12 +12,12 @@ import pytest
 
 from a_resident import a_resident
 from hal_core.errors import FileFormatError, HostError, UsageError
-from hal_netcfg import statusfile
 from hal_netcfg.commands import status_command
 from hal_netcfg.engine import Sight
 from hal_netcfg.links.apply import Outcome
 from hal_netcfg.plan.network import Bond, HostLink, Kept, Lan, Network, Port, Problem
 from hal_netcfg.resident.report import Report
+from hal_netcfg.statusfile import STATUS
 
 GONE = 1 << 22  # PID_MAX_LIMIT on 64-bit kernels (proc(5)): no process has it
 
@@ -59,7 +59,7 @@ def resident() -> Iterator[int]:
 
 def save(directory: Path, pid: int, network: Network = NETWORK, *outcomes: Outcome, **shown: bool) -> str:
     """What the resident writes."""
-    path = statusfile.path(str(directory))
+    path = STATUS.path(str(directory))
     report = Report(path)
     report.outcomes(outcomes)
     report.write(Sight({}, network), {int(name[1:]): up for name, up in shown.items()})
@@ -217,7 +217,7 @@ def test_unknown_arguments(arguments: list[str]) -> None:
 
 
 def put(directory: Path, data: bytes) -> str:
-    path = statusfile.path(str(directory))
+    path = STATUS.path(str(directory))
     Path(path).parent.mkdir(exist_ok=True)
     Path(path).write_bytes(data)
     return path

@@ -6,14 +6,13 @@ import configparser
 import fnmatch
 import os
 import re
-import shutil
-import subprocess
 import xml.etree.ElementTree
 from pathlib import Path
 
 import pytest
 
 from hal_core.patience import LONGEST_SECONDS
+from hal_core.testing import unitfile
 from hal_netcfg import names, unmanaged
 from hal_netcfg.resident.loop import LONGEST_REST_SECONDS
 
@@ -25,21 +24,11 @@ OURS = [f"{kind}{number}" for kind in (names.LAN_BRIDGE, names.LAN_TAP, names.BO
 OURS += [names.HOST_LINK, names.HOST_TAP]
 NOT_OURS = ["eno1", "lo", "halifax0", "hal0", "br0"]
 
-needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-
-
-def lines(path: Path) -> list[str]:
-    """Without comments."""
-    return [line for line in path.read_text().splitlines() if line and line[0] != "#"]
-
-
-def settings() -> list[tuple[str, str]]:
-    return [(key, value) for key, _, value in (line.partition("=") for line in lines(UNIT)) if value]
+needs_systemd = pytest.mark.skipif(not unitfile.HAS_SYSTEMD, reason="systemd is not installed")
 
 
 def setting(key: str) -> str:
-    """Its one value; values of a list that is given in parts are joined."""
-    return " ".join(value for name, value in settings() if name == key)
+    return unitfile.setting(UNIT, key)
 
 
 # --- what must not be lost when somebody edits the unit ---------------------------------------------------------------
@@ -59,7 +48,7 @@ def test_nothing_depends_on_it_but_by_order() -> None:
 
 
 def test_the_network_outlives_its_resident() -> None:
-    assert not [key for key, _ in settings() if key.startswith("ExecStop")]
+    assert not [key for key, _ in unitfile.settings(UNIT) if key.startswith("ExecStop")]
     assert setting("Restart") == "always"
     assert setting("StartLimitIntervalSec") == "0"
 
@@ -97,18 +86,18 @@ def test_its_sandbox_has_what_it_needs_and_not_more() -> None:
 
 def test_what_it_may_not_load_itself_is_loaded_before_it() -> None:
     assert "systemd-modules-load.service" in setting("After").split()
-    modules = lines(PACKAGE / "systemd/modules-load.d/hal-netcfg.conf")
+    modules = unitfile.lines(PACKAGE / "systemd/modules-load.d/hal-netcfg.conf")
     assert {"bonding", "bridge", "macvtap", "tun", "nf_tables"} <= {*modules}
     assert modules == sorted(modules)
 
 
 def test_the_directories_that_it_writes_to_are_made_at_boot() -> None:
-    made = [line.split()[:3] for line in lines(PACKAGE / "tmpfiles/hal-netcfg.conf")]
+    made = [line.split()[:3] for line in unitfile.lines(PACKAGE / "tmpfiles/hal-netcfg.conf")]
     assert made == [["d", "/run/hal/netcfg", "0755"], ["d", unmanaged.DIRECTORY, "0755"]]
 
 
 def test_the_kernel_settings_are_well_formed() -> None:
-    for line in lines(PACKAGE / "sysctl/90-hal-netcfg.conf"):
+    for line in unitfile.lines(PACKAGE / "sysctl/90-hal-netcfg.conf"):
         match = re.fullmatch(r"(net\.[a-z0-9_.]+) = (\d+)", line)
         assert match, line
         assert Path("/proc/sys", match[1].replace(".", "/")).exists(), line
@@ -153,31 +142,13 @@ def test_firewalld_leaves_the_private_link_to_hals_own_firewall() -> None:
 # --- systemd's own tools ----------------------------------------------------------------------------------------------
 
 
-def analyze(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Of a copy that names a program which is installed."""
-    copy = directory / UNIT.name
-    copy.write_text(UNIT.read_text().replace("/usr/bin/hal-netcfg", "/usr/bin/true"))
-    return subprocess.run(
-        ["systemd-analyze", *arguments, str(copy)],
-        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{directory}:"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 @pytest.mark.component
 @needs_systemd
 def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
-    done = analyze(tmp_path, "verify", "--man=no")
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert unitfile.complaints(UNIT, tmp_path) == ""
 
 
 @pytest.mark.component
 @needs_systemd
 def test_the_sandbox_is_tight(tmp_path: Path) -> None:
-    done = analyze(tmp_path, "security", "--offline=true")
-    found = re.search(r"Overall exposure level for .*: ([0-9.]+) ", done.stdout)
-    assert found, done.stdout + done.stderr
-    assert float(found[1]) <= MOST_EXPOSED, done.stdout
+    assert unitfile.exposure(UNIT, tmp_path) <= MOST_EXPOSED

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Optional
 
 from hal_core import paths
-from hal_udev import statusfile
 from hal_udev.config import UdevConfig
 from hal_udev.plan import product
 from hal_udev.resident.loop import Loop
+from hal_udev.statusfile import STATUS
 from hal_udev.testing.server import FakeServer, ModelQemu
 
 PATIENCE = 20.0
@@ -56,7 +56,7 @@ class Bench:
 
     def status(self) -> dict[str, Any]:
         """The status file; as if nothing were there before it is."""
-        path = Path(statusfile.path(paths.run_dir()))
+        path = Path(STATUS.path(paths.run_dir()))
         if not path.exists():
             return {"devices": [{"port": "?", "state": "?", "reason": ""}], "problems": []}
         known: dict[str, Any] = json.loads(path.read_text())
@@ -77,7 +77,7 @@ class Bench:
             if is_so():
                 return
             await asyncio.sleep(0.005)  # the code under test has no event for "the test may look now"
-        path = Path(statusfile.path(paths.run_dir()))
+        path = Path(STATUS.path(paths.run_dir()))
         raise AssertionError(f"{what}: {self.qemu.seen()} {path.read_text() if path.exists() else 'no status'}")
 
     async def until_the_product_has_what_is_plugged(self, *kept: str) -> None:

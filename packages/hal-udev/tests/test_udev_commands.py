@@ -15,11 +15,11 @@ from hal_core import paths
 from hal_core.errors import ConfigError, FileFormatError, HostError, UsageError
 from hal_core.machine import UsbInterface
 from hal_core.testing import synthetic
-from hal_udev import statusfile
 from hal_udev.commands import apply_command, plan_command, status_command
 from hal_udev.config import UdevConfig
 from hal_udev.main import PROGRAM
 from hal_udev.plan import product, udevrules
+from hal_udev.statusfile import STATUS
 
 DEVICES = (
     synthetic.usb_device(),
@@ -112,7 +112,7 @@ def told(port: str, state: str, **more: str) -> dict[str, str]:
 
 def write_status(pid: int, *devices: dict[str, str], **more: Any) -> None:
     known = {"pid": pid, "product": True, "devices": devices, "notes": [], "problems": [], **more}
-    Path(statusfile.path(paths.run_dir())).write_text(json.dumps(known))
+    Path(STATUS.path(paths.run_dir())).write_text(json.dumps(known))
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_a_resident_that_does_not_run(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize("damaged", ["", "[]", '{"pid": true}', '{"pid": 1}', '{"pid": 1, "devices": [{}]}'])
 def test_a_damaged_status_file(damaged: str) -> None:
-    Path(statusfile.path(paths.run_dir())).write_text(damaged)
+    Path(STATUS.path(paths.run_dir())).write_text(damaged)
     with pytest.raises(FileFormatError, match=r"status\.json is damaged: .* \(systemctl restart hal-udev\)"):
         PROGRAM.main(["status"])
 

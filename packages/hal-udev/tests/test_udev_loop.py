@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench_of_fakes import BUSES, Bench, bench, open_files
+from bench_of_fakes import BUSES, PATIENCE, Bench, bench, open_files
 from hal_core import paths
 from hal_core.errors import QmpRefused
 from hal_core.machine import UsbDevice, UsbInterface
@@ -32,6 +33,17 @@ def with_bench(story: Callable[[Bench], Awaitable[None]], running: bool = True) 
             await story(one)
 
     asyncio.run(tell())
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """In a thread that is not the event loop's.
+
+    :raise AssertionError: it does not come true.
+    """
+    until = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < until, "what this thread waits for does not come"
+        time.sleep(0.001)
 
 
 def stick(port: str, **more: Any) -> UsbDevice:
@@ -222,29 +234,31 @@ def test_a_driver_of_the_hosts_that_takes_the_device_back_is_noticed() -> None:
     with_bench(story)
 
 
-def test_a_look_from_before_does_not_tell_that_the_host_has_it_still(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_look_from_before_does_not_tell_that_the_host_has_it_still(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It was plugged in while somebody was looking: what was seen has the host's driver."""
 
     async def story(one: Bench) -> None:
         opened: list[UsbDevice] = []
         late: list[UsbDevice] = []
+        looked = threading.Event()
         look = one.server.look
 
         def slow_look() -> tuple[UsbDevice, ...]:
             devices = look()
             if opened and not late:
                 late.extend(devices)
-                while not one.qemu.devices or (one.loop and one.loop._plugger._tasks):
-                    time.sleep(0.001)  # in a thread of its own
+                looked.set()
+                wait_for(lambda: bool(one.qemu.devices) and not (one.loop and one.loop._plugger._tasks))
             return devices
 
         def on_open(device: UsbDevice) -> None:
             opened.append(device)
             one.ring()
-            while not late:
-                time.sleep(0.001)  # as a driver does that is slow to let go
+            assert looked.wait(PATIENCE), "a driver that is slow to let go"
 
-        one.server.look = slow_look  # type: ignore[method-assign]
+        monkeypatch.setattr(one.server, "look", slow_look)
         one.server.on_open = on_open
         one.server.plug(stick("1-1"))
         async with one.resident():
@@ -307,13 +321,15 @@ def test_a_qemu_that_does_not_tell_what_it_has_is_a_problem_that_is_told(monkeyp
     monkeypatch.setattr(loop_module, "UDEV_SECONDS", 0.1)
 
     async def story(one: Bench) -> None:
-        refused = QmpRefused("qom-list: not today")
+        def refuse(path: str) -> None:
+            raise QmpRefused("qom-list: not today")
+
         listed = one.qemu._qom_list
-        one.qemu._qom_list = lambda path: (_ for _ in ()).throw(refused)  # type: ignore[method-assign]
+        monkeypatch.setattr(one.qemu, "_qom_list", refuse)
         one.server.plug(stick("1-1"))
         async with one.resident():
             await one.until(lambda: one.status()["problems"] == ["QEMU: qom-list: not today"])
-            one.qemu._qom_list = listed  # type: ignore[method-assign]
+            monkeypatch.setattr(one.qemu, "_qom_list", listed)
             await one.until_the_product_has_what_is_plugged()
             await one.until(lambda: one.status()["problems"] == [])
 

@@ -11,42 +11,25 @@ import pytest
 
 from hal_core.config import declared
 from hal_core.patience import FIRST_SECONDS
-from hal_udev import hardware, main, pins, statusfile
+from hal_core.testing import manpage
+from hal_udev import hardware, main, pins
 from hal_udev.commands.status_command import STATES
 from hal_udev.config import CLASSES, KeepConfig
 from hal_udev.plan import product, udevrules
 from hal_udev.resident.loop import LONGEST_REST_SECONDS, UDEV_SECONDS
 from hal_udev.resident.plugger import LONGEST_SECONDS
+from hal_udev.statusfile import STATUS
 
 PAGE = Path(__file__).resolve().parents[1] / "man/hal-udev.1"
-OPTION = r"(?<![\w`-])--[a-z][a-z-]*"
 
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    """The page's text, without fonts and macros."""
-    lines = []
-    for line in re.sub(r"\\f[BIPR]", "", PAGE.read_text()).splitlines():
-        if re.match(r"\.S[HS] ", line):
-            lines.append("# " + line[4:])
-        elif re.match(r"\.(TP|RS|RE|PP|IP|nf|fi|br)", line):
-            lines.append("")
-        else:
-            lines.append(re.sub(r'^\.[A-Z]+\s+|"', "", line))
-    return "\n".join(lines).replace("\\-", "-").replace("\\(dq", '"')
-
-
-def section(page: str, name: str) -> str:
-    found = re.search(rf"^# {re.escape(name)}\n(.*?)(?=^# |\Z)", page, re.MULTILINE | re.DOTALL)
-    assert found, f"no section {name}"
-    return found[1]
+    return manpage.words(PAGE)
 
 
 def described(page: str) -> dict[str, str]:
-    """What the page says about each verb: from its entry to the next verb's."""
-    verbs = "|".join(main.PROGRAM.verbs)
-    parts = re.split(rf"^({verbs})(?= |$)", section(page, "VERBS"), flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2]))
+    return manpage.described(page, main.PROGRAM.verbs)
 
 
 def test_every_verb_is_there(page: str) -> None:
@@ -56,9 +39,9 @@ def test_every_verb_is_there(page: str) -> None:
 @pytest.mark.parametrize("verb", main.PROGRAM.verbs)
 def test_every_option_of_its_help_is_there(verb: str, page: str, capsys: pytest.CaptureFixture[str]) -> None:
     main.PROGRAM.main([verb, "--help"])
-    options = set(re.findall(OPTION, capsys.readouterr().out)) - {"--help"}
-    synopsis = next(line for line in section(page, "SYNOPSIS").splitlines() if f"hal udev {verb}" in line)
-    assert options == set(re.findall(OPTION, synopsis)), "neither more nor fewer than --help has"
+    options = set(re.findall(manpage.OPTION, capsys.readouterr().out)) - {"--help"}
+    synopsis = next(line for line in manpage.section(page, "SYNOPSIS").splitlines() if f"hal udev {verb}" in line)
+    assert options == set(re.findall(manpage.OPTION, synopsis)), "neither more nor fewer than --help has"
 
 
 def test_every_state_is_explained_in_the_order_of_the_code(page: str) -> None:
@@ -67,7 +50,7 @@ def test_every_state_is_explained_in_the_order_of_the_code(page: str) -> None:
 
 
 def test_the_keys_and_classes_are_those_of_the_code(page: str) -> None:
-    rules = section(page, "RULES")
+    rules = manpage.section(page, "RULES")
     assert set(declared(KeepConfig)) == {"class", "id", "serial", "port", "give"}
     assert [key for key in declared(KeepConfig) if not re.search(rf"^\s*{key} = ", rules, re.MULTILINE)] == []
     assert [name for name in CLASSES if not re.search(rf"[ #]{re.escape(name)}\b", rules)] == []
@@ -88,8 +71,8 @@ def test_the_ports_are_those_of_the_plans(page: str) -> None:
 def test_every_file_that_the_page_names_is_one_of_ours(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HAL_STATE_DIR", "/var/lib/hal")
     monkeypatch.setattr(udevrules, "DIRECTORY", "/etc/udev/rules.d")
-    text = section(page, "FILES")
-    for path in (product.path("/run/hal"), statusfile.path("/run/hal"), pins.path(), udevrules.path()):
+    text = manpage.section(page, "FILES")
+    for path in (product.path("/run/hal"), STATUS.path("/run/hal"), pins.path(), udevrules.path()):
         assert path in text, path
     assert hardware.KEYBOARD.join(("/run/hal/", "")) in text
 

@@ -22,13 +22,13 @@ from hal_core import paths, qmp_once
 from hal_core.errors import QmpDisconnected
 from hal_core.qmp import Session
 from hal_core.testing import synthetic
-from hal_udev import statusfile
 from hal_udev.config import UdevConfig
 from hal_udev.plan import product
 from hal_udev.plan.difference import Found
 from hal_udev.plan.ports import Place
 from hal_udev.resident.loop import Loop
 from hal_udev.resident.qemu import look
+from hal_udev.statusfile import STATUS
 from hal_udev.testing.server import FakeServer
 
 QEMU = shutil.which("qemu-system-x86_64") or shutil.which("qemu-kvm", path="/usr/libexec") or ""
@@ -115,7 +115,7 @@ async def resident(server: FakeServer, session: type[Session]) -> AsyncIterator[
 
 
 def states() -> dict[str, str]:
-    path = Path(statusfile.path(paths.run_dir()))
+    path = Path(STATUS.path(paths.run_dir()))
     known = json.loads(path.read_text()) if path.exists() else {"devices": []}
     return {one["port"]: f"{one['state']} {one['reason']}".strip() for one in known["devices"]}
 

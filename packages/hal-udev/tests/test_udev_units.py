@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from hal_core.testing import unitfile
 from hal_udev.resident.loop import LONGEST_REST_SECONDS
 from hal_udev.resident.qemu import DEADLINE
 
@@ -17,18 +16,11 @@ PACKAGE = Path(__file__).resolve().parents[1]
 UNIT = PACKAGE / "systemd/hal-udev.service"
 MOST_EXPOSED = 2.0
 
-needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-
-
-def lines(path: Path) -> list[str]:
-    """Without comments."""
-    return [line for line in path.read_text().splitlines() if line and line[0] != "#"]
+needs_systemd = pytest.mark.skipif(not unitfile.HAS_SYSTEMD, reason="systemd is not installed")
 
 
 def setting(key: str) -> str:
-    """Its one value; values of a list that is given in parts are joined."""
-    parts = (line.partition("=") for line in lines(UNIT))
-    return " ".join(value for name, _, value in parts if name == key)
+    return unitfile.setting(UNIT, key)
 
 
 def test_it_waits_for_nobody_and_nobody_depends_on_it() -> None:
@@ -38,7 +30,7 @@ def test_it_waits_for_nobody_and_nobody_depends_on_it() -> None:
 
 
 def test_the_products_devices_outlive_the_resident() -> None:
-    assert not [line for line in lines(UNIT) if line.startswith("ExecStop")]
+    assert not [line for line in unitfile.lines(UNIT) if line.startswith("ExecStop")]
     assert setting("Restart") == "always"
     assert setting("StartLimitIntervalSec") == "0"
 
@@ -58,7 +50,7 @@ def test_the_code_and_the_unit_name_each_other() -> None:
 
 
 def test_its_sandbox_has_what_it_needs_and_not_more() -> None:
-    assert "CapabilityBoundingSet=" in lines(UNIT), "no capability at all"
+    assert "CapabilityBoundingSet=" in unitfile.lines(UNIT), "no capability at all"
     assert setting("ProtectSystem") == "strict"
     assert setting("ReadWritePaths").split() == ["/run/hal", "/var/lib/hal"]
     assert setting("RestrictAddressFamilies").split() == ["AF_NETLINK", "AF_UNIX"]
@@ -71,35 +63,17 @@ def test_its_sandbox_has_what_it_needs_and_not_more() -> None:
 
 
 def test_the_directories_that_it_writes_to_are_made_at_boot() -> None:
-    made = [line.split()[:3] for line in lines(PACKAGE / "tmpfiles/hal-udev.conf")]
+    made = [line.split()[:3] for line in unitfile.lines(PACKAGE / "tmpfiles/hal-udev.conf")]
     assert made == [["d", "/run/hal/udev", "0755"], ["d", "/var/lib/hal/udev", "0755"]]
-
-
-def analyze(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Of a copy that names a program which is installed."""
-    copy = directory / UNIT.name
-    copy.write_text(UNIT.read_text().replace("/usr/bin/hal-udev", "/usr/bin/true"))
-    return subprocess.run(
-        ["systemd-analyze", *arguments, str(copy)],
-        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{directory}:"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 @pytest.mark.component
 @needs_systemd
 def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
-    done = analyze(tmp_path, "verify", "--man=no")
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert unitfile.complaints(UNIT, tmp_path) == ""
 
 
 @pytest.mark.component
 @needs_systemd
 def test_the_sandbox_is_tight(tmp_path: Path) -> None:
-    done = analyze(tmp_path, "security", "--offline=true")
-    found = re.search(r"Overall exposure level for .*: ([0-9.]+) ", done.stdout)
-    assert found, done.stdout + done.stderr
-    assert float(found[1]) <= MOST_EXPOSED, done.stdout
+    assert unitfile.exposure(UNIT, tmp_path) <= MOST_EXPOSED

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hal_core.testing import manpage
 from hal_vmm import main
 from hal_vmm.config import CrashConfig, HeartbeatConfig, VmmConfig
 from hal_vmm.manager import describe, exitreason, verdict
@@ -21,22 +22,7 @@ PAGES = sorted(MAN.glob("*.[1-9]"))
 
 
 def plain(page: str) -> str:
-    """A page's words, one line a request, without fonts and macros."""
-    text = (MAN / page).read_text()
-    text = re.sub(r"\\f[BIPR]", "", text)
-    lines = []
-    for line in text.splitlines():
-        if re.match(r"\.(SH|SS) ", line):
-            lines.append("# " + line[4:])
-        elif line.startswith((".TP", ".RS", ".RE", ".PP", ".nf", ".fi", ".T", "'")):
-            lines.append("")
-        else:
-            spaced = re.sub(r"^\.(BR|RB|IR|RI|BI)\s+", "\t", line)
-            # Alternating fonts join their words; quotes keep blanks.
-            if spaced.startswith("\t"):
-                spaced = "".join(quoted or word for quoted, word in re.findall(r'"([^"]*)"|(\S+)', spaced))
-            lines.append(re.sub(r"^\.[BI]\s+", "", spaced))
-    return "\n".join(lines).replace("\\-", "-")
+    return manpage.words(MAN / page)
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +31,7 @@ def page() -> str:
 
 
 def section(page: str, name: str) -> str:
-    found = re.search(rf"^# {re.escape(name)}\n(.*?)(?=^# |\Z)", page, re.MULTILINE | re.DOTALL)
-    assert found, f"no section {name}"
-    return " ".join(found[1].split())
+    return " ".join(manpage.section(page, name).split())
 
 
 def described(page: str, verb: str) -> str:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Optional, TypeVar, Union
+from typing import Any, Optional, TypeVar, Union, cast
 
 from hal_core import config_files
 from hal_core.config_values import Option, Rejected, show, show_key
@@ -93,7 +93,7 @@ def declared(cls: type[Any]) -> dict[str, Union[Option, Section]]:
     """
     found: dict[str, Union[Option, Section]] = {}
     for field in dataclasses.fields(cls):
-        key = field.name.rstrip("_")
+        key = _key(field)
         if "section" in field.metadata:
             found[key] = Section(key, *field.metadata["section"])
         elif "option" in field.metadata:
@@ -197,8 +197,13 @@ def _take_listed(section: Section, content: object, where: str, values: list[dic
 
 def _build(cls: type[T], values: dict[str, Any]) -> T:
     known = declared(cls)
-    fields = {field.name.rstrip("_"): field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    fields = {_key(field): field.name for field in dataclasses.fields(cast(Any, cls))}
     return cls(**{fields[key]: _built(known[key], value) for key, value in values.items()})
+
+
+def _key(field: dataclasses.Field[Any]) -> str:
+    """A keyword of Python's can be a key, and no field."""
+    return field.name.rstrip("_")
 
 
 def _built(declaration: Union[Option, Section], value: Any) -> object:

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from hal_console import statusfile
+from hal_console.statusfile import STATUS
 from hal_core import arguments, paths
 from hal_core.errors import FileFormatError
 
@@ -30,9 +30,9 @@ def main(argv: list[str]) -> int:
     if "help" in given:
         sys.stdout.write(USAGE)
         return 0
-    path = statusfile.path(paths.run_dir())
-    known = statusfile.read(path)
-    status = {**known, "running": statusfile.resident(known) != 0}
+    path = STATUS.path(paths.run_dir())
+    known = STATUS.read(path)
+    status = {**known, "running": STATUS.resident(known) != 0}
     if "json" in given:
         print(json.dumps(status, indent=2))
     else:

@@ -7,9 +7,9 @@ import logging
 import os
 from typing import Optional
 
-from hal_console import statusfile
 from hal_console.resident.display import Display
 from hal_console.resident.viewer import Viewer
+from hal_console.statusfile import STATUS
 from hal_core import atomic
 
 logger = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 class Report:
     def __init__(self, run_dir: str, terminal: str) -> None:
-        self._path = statusfile.path(run_dir)
+        self._path = STATUS.path(run_dir)
         self._terminal = terminal
         self._written = ""
 

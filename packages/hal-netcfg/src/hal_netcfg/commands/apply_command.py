@@ -9,9 +9,9 @@ import sys
 
 from hal_core import arguments, cli, config, paths
 from hal_core.errors import ConfigError
-from hal_netcfg import statusfile
 from hal_netcfg.config import NetcfgConfig
 from hal_netcfg.links.apply import Outcome
+from hal_netcfg.statusfile import STATUS
 
 USAGE = """\
 usage: hal-netcfg apply [--dry-run] [--json]
@@ -62,8 +62,8 @@ def main(argv: list[str]) -> int:
 
 def _tell_resident(run_dir: str) -> None:
     """Have it read hal.toml again, or it would put back what it knows. It does not act while we do: Engine.alone."""
-    if os.path.exists(statusfile.path(run_dir)):
-        pid = statusfile.resident(statusfile.read(statusfile.path(run_dir)))
+    if os.path.exists(STATUS.path(run_dir)):
+        pid = STATUS.resident(STATUS.read(STATUS.path(run_dir)))
         if pid:
             os.kill(pid, signal.SIGHUP)
 

@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 from hal_core import arguments, paths, table
 from hal_core.errors import HalError
-from hal_netcfg import statusfile
+from hal_netcfg.statusfile import STATUS
 
 USAGE = """\
 usage: hal-netcfg status [--json]
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     if "help" in given:
         sys.stdout.write(USAGE)
         return 0
-    status = collect(statusfile.path(paths.run_dir()))
+    status = collect(STATUS.path(paths.run_dir()))
     if "json" in given:
         print(json.dumps(status, indent=2))
     else:
@@ -53,18 +53,18 @@ def main(argv: list[str]) -> int:
 
 def collect(path: str) -> dict[str, Any]:
     """:raise HostError, FileFormatError: there is no status file, or it cannot be used."""
-    known = statusfile.read(path)
+    known = STATUS.read(path)
     try:
         return _collect(known)
     except KeyError as error:
-        raise statusfile.damaged(path, f"no {error} in it: another version has written it") from None
+        raise STATUS.damaged(path, f"no {error} in it: another version has written it") from None
 
 
 def _collect(known: dict[str, Any]) -> dict[str, Any]:
     network = known["network"]
     counts, hidden = _counts()
     return {
-        "running": statusfile.resident(known) != 0,
+        "running": STATUS.resident(known) != 0,
         "lans": [_lan(lan, known["product_links"].get(str(lan["number"]))) for lan in network["lans"]],
         "link": {**network["link"], "carrier": _carrier("haltapint")},
         "kept": network["kept"],

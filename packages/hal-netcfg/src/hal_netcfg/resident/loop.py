@@ -20,7 +20,6 @@ from hal_core import config, qmp
 from hal_core.errors import HalError, QmpDisconnected, QmpError, QmpTimeout
 from hal_core.patience import Patience
 from hal_core.qmp import Session
-from hal_netcfg import statusfile
 from hal_netcfg.config import NetcfgConfig
 from hal_netcfg.engine import Engine, Sight
 from hal_netcfg.links.apply import Outcome
@@ -28,6 +27,7 @@ from hal_netcfg.plan.network import HostLink, Network
 from hal_netcfg.resident import events, files, mirror
 from hal_netcfg.resident.mirror import Shown
 from hal_netcfg.resident.report import FIREWALL, NETWORK, Report
+from hal_netcfg.statusfile import STATUS
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class Loop:
         self._firewall_touched = True
         self._shown: dict[int, Shown] = {}
         self._patience = Patience()
-        self._report = Report(statusfile.path(run_dir))
+        self._report = Report(STATUS.path(run_dir))
         self._sight = Sight({}, Network((), HostLink(), planned=False))  # the last one
         # pyroute2 and nft are synchronous: one thread, so that the QEMU side never waits for them.
         self._thread = ThreadPoolExecutor(1, "kernel")

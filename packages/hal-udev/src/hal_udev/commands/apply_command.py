@@ -10,11 +10,11 @@ from typing import Any
 
 from hal_core import arguments, atomic, config, paths
 from hal_core.errors import HostError
-from hal_udev import statusfile
 from hal_udev.commands import plan_command
 from hal_udev.config import UdevConfig
 from hal_udev.plan import udevrules
 from hal_udev.plan.usbplan import UsbPlan
+from hal_udev.statusfile import STATUS
 
 USAGE = """\
 usage: hal-udev apply [--dry-run] [--json]
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
             _write_rules(settings)
         except OSError as error:
             raise HostError(f"{udevrules.path()}: {error.strerror}", "run this as root") from None
-        pid = statusfile.resident(known) if known else 0
+        pid = STATUS.resident(known) if known else 0
         if pid:
             os.kill(pid, signal.SIGHUP)
         else:
@@ -90,8 +90,8 @@ def _write_rules(settings: UdevConfig) -> None:
 
 
 def _status() -> dict[str, Any]:
-    path = statusfile.path(paths.run_dir())
-    return statusfile.read(path) if os.path.exists(path) else {}
+    path = STATUS.path(paths.run_dir())
+    return STATUS.read(path) if os.path.exists(path) else {}
 
 
 def _changes(planned: UsbPlan, known: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from hal_core import arguments, paths, table
-from hal_udev import statusfile
+from hal_udev.statusfile import STATUS
 
 USAGE = """\
 usage: hal-udev status [--json]
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
     if "help" in given:
         sys.stdout.write(USAGE)
         return 0
-    status = collect(statusfile.path(paths.run_dir()))
+    status = collect(STATUS.path(paths.run_dir()))
     if "json" in given:
         print(json.dumps(status, indent=2))
     else:
@@ -56,18 +56,18 @@ def main(argv: list[str]) -> int:
 
 def collect(path: str) -> dict[str, Any]:
     """:raise HostError, FileFormatError: there is no status file, or it cannot be used."""
-    known = statusfile.read(path)
+    known = STATUS.read(path)
     try:
         wrong = [f"{one['port']}: {one['reason']}" for one in known["devices"] if one["state"] in _WRONG]
         return {
-            "running": statusfile.resident(known) != 0,
+            "running": STATUS.resident(known) != 0,
             "product": known["product"],
             "devices": known["devices"],
             "notes": known["notes"],
             "problems": [*known["problems"], *wrong],
         }
     except KeyError as error:
-        raise statusfile.damaged(path, f"no {error} in it: another version has written it") from None
+        raise STATUS.damaged(path, f"no {error} in it: another version has written it") from None
 
 
 def render(status: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from typing import Optional, Protocol
 from hal_core import config, qmp
 from hal_core.errors import FileFormatError, HalError, HostError, QmpDisconnected
 from hal_core.qmp import Event, Session
-from hal_udev import pins, statusfile
+from hal_udev import pins
 from hal_udev.config import UdevConfig
 from hal_udev.hardware import Hardware
 from hal_udev.plan import product, usbplan
@@ -28,6 +28,7 @@ from hal_udev.plan.usbplan import Planned, UsbPlan
 from hal_udev.resident import qemu
 from hal_udev.resident.plugger import Plugger
 from hal_udev.resident.report import Report, Told
+from hal_udev.statusfile import STATUS
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class Loop:
         self._again = asyncio.Event()
         self._threads = ThreadPoolExecutor(_THREADS, "devices")
         self._plugger = Plugger(self._session, hardware, self._threads, self._again.set)
-        self._report = Report(statusfile.path(run_dir))
+        self._report = Report(STATUS.path(run_dir))
         self._connected = False
         self._stopping = False
         self._configured = False

@@ -10,11 +10,11 @@ import signal
 from hal_core import config, log, paths
 from hal_core.errors import HostError
 from hal_core.notify import notify
-from hal_udev import statusfile
 from hal_udev.config import UdevConfig
 from hal_udev.hardware import Hardware
 from hal_udev.resident.events import Events
 from hal_udev.resident.loop import Loop, Woken
+from hal_udev.statusfile import STATUS
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def run(verbose: bool, hardware: Hardware) -> None:
     for library in ("asyncio", "pyudev"):
         logging.getLogger(library).setLevel(logging.WARNING)  # "verbose" is about HAL's own details
     run_dir = paths.run_dir()
-    directory = os.path.dirname(statusfile.path(run_dir))
+    directory = os.path.dirname(STATUS.path(run_dir))
     try:
         os.makedirs(directory, exist_ok=True)
     except OSError as error:
