@@ -13,8 +13,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 cache=$root/.cache
 python=$cache/venv/bin/python
 export PATH="$cache/venv/bin:$PATH:/usr/sbin:/sbin"
-# A variable of the caller's shell must not decide what is tested.
-unset PYTHONPATH PYTHONHOME PYTHONSTARTUP
+# A variable of the caller's shell must not decide what is tested; nor that every Python compiles every module anew.
+unset PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONDONTWRITEBYTECODE
 
 say() { printf '==> %s\n' "$*" >&2; }
 
