@@ -17,7 +17,7 @@ from typing import NoReturn, Optional
 from factory import buildlog, chroot, distribution, order, repository, target
 from factory.build import BuildFailed
 from factory.errors import FactoryError
-from factory.factory import Built, Factory
+from factory.factory import UNTESTED, Built, Factory
 from factory.programs import ProgramFailed
 
 _EPILOG = """\
@@ -115,8 +115,10 @@ def run(root: Path, asked: argparse.Namespace, progress: Progress) -> int:
             for directory in work.iterdir():
                 if directory.is_dir():
                     chroot.remove(directory)
-        for leftover in [*work.glob("built/*/*/.new.*"), *work.glob("roots/.*")]:  # of an interrupted build
-            chroot.remove(leftover)
+        for pattern in ("built/*/*/.new.*", f"{UNTESTED}/*/*/.new.*", "roots/.*"):
+            for leftover in work.glob(pattern):
+                if not Path("/proc", leftover.suffix[1:]).exists():  # of an interrupted build, and of none that runs
+                    chroot.remove(leftover)
         factory = Factory(root, work, wanted_target, progress)
         wanted = choose(asked.packages, list(factory.specs))
         if asked.list:

@@ -77,7 +77,10 @@ def find(target: Target, work: Path, progress: Callable[[str], None]) -> Distrib
     home = work / "home"
     home.mkdir(parents=True, exist_ok=True)
     if is_debian():
-        (home / ".rpmmacros").write_text("%_dbpath /var/lib/rpm\n")
+        if not (home / ".rpmmacros").exists():  # never half-written: another dnf may be reading it
+            partial = home / f".rpmmacros.{os.getpid()}"
+            partial.write_text("%_dbpath /var/lib/rpm\n")
+            partial.replace(home / ".rpmmacros")
         repository = standin.repository(target, work / "standin", progress)
         return Distribution(target, repository, standin.key(target, work / "standin"), home)
     if shutil.which("dnf") is None:

@@ -20,6 +20,8 @@ from factory.maker import ChrootMaker, Maker, MockMaker
 from factory.spec import Spec
 from factory.target import Target
 
+UNTESTED = "untested"  # below the work directory: packages whose own tests did not run
+
 
 @dataclass(frozen=True)
 class Built:
@@ -45,16 +47,18 @@ class Factory:
     :param root: the checkout
     :param work: everything that is kept from one time to the next
     :param say: is told what goes on, one line at a time, from any thread
+    :param tests: whether packages run their own tests. Those that did not are kept apart, never taken for the others
     :raise FactoryError: the specs cannot be read
     """
 
-    def __init__(self, root: Path, work: Path, target: Target, say: Callable[[str], None]) -> None:
+    def __init__(self, root: Path, work: Path, target: Target, say: Callable[[str], None], tests: bool = True) -> None:
         self.root = root
         self.target = target
         self.specs = spec.read_all(root / "specs", target)
         self.requirements = order.own_requirements(self.specs)
         self._work = work
-        self._store = store.Store(work / "built" / target.name)
+        self._store = store.Store(work / ("built" if tests else UNTESTED) / target.name)
+        self._tests = tests
         self._say = say
         self._checkout = Checkout(root, work / "git")
 
@@ -75,7 +79,8 @@ class Factory:
             maker: Maker = MockMaker(self.root, self.target)
         else:
             namespaces.enter_private_mounts()
-            maker = ChrootMaker(distribution.find(self.target, self._work, self._say), self._work, self._say)
+            found = distribution.find(self.target, self._work, self._say)
+            maker = ChrootMaker(found, self._work, self._say, self._tests)
         keys = self._keys(names, maker.key)
         if any(not self._store.has(name, keys[name]) for name in names):
             maker.prepare()

@@ -35,12 +35,16 @@ class Maker(abc.ABC):
 
 
 class ChrootMaker(Maker):
-    """In clean roots, with dnf and rpmbuild."""
+    """In clean roots, with dnf and rpmbuild.
 
-    def __init__(self, found: Distribution, work: Path, say: Callable[[str], None]) -> None:
+    :param tests: whether packages run their own tests
+    """
+
+    def __init__(self, found: Distribution, work: Path, say: Callable[[str], None], tests: bool = True) -> None:
         self._distribution = found
         self._work = work
         self._say = say
+        self._tests = tests
         self.key = found.key
         roots = store.key([found.key, store.factory_key(), *distribution.BUILD_ROOT])
         self._base = work / "roots" / f"{found.target.name}-{roots}"
@@ -61,7 +65,7 @@ class ChrootMaker(Maker):
 
     def make(self, package: Spec, sources: Path, result: Path, own: Sequence[Path]) -> None:
         place = self._work / "roots" / f".{package.name}.{os.getpid()}"
-        build.build(package, sources, self._distribution, self._base, place, result, own)
+        build.build(package, sources, self._distribution, self._base, place, result, own, self._tests)
 
 
 class MockMaker(Maker):

@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from factory import chroot
 from factory import repository as repositories
+from factory.chroot import Chroot
+from factory.distribution import Distribution
 from hal_core.testing.systemdhost import SystemdHost, systemd_host, why_not
 from hal_vmm.testing import tinyguest
-from hostroot import HostRoot
+from hostroot import MINIMAL, HostRoot
 
 PREVIOUS = Path(__file__).with_name("previous")
 CHANGED_BY_HAND = "# this server's own\n"
@@ -51,12 +54,18 @@ def versions(directory: Path) -> dict[str, str]:
     return {name: version for name, version in found.items() if not name.endswith("-testing")}
 
 
+@pytest.fixture(scope="session")
+def last_release(system: Distribution, scratch: Path, previous: Path) -> Path:
+    """The root of a host with the last release. Read-only: clone it."""
+    chroot.make_base(scratch / "last", system, [*MINIMAL, "hal-host"], scratch / "last.log", [previous])
+    return scratch / "last"
+
+
 @pytest.fixture
-def old(bare_clone: HostRoot, previous: Path) -> HostRoot:
-    """A host with the last release."""
-    bare_clone.chroot.use_only(previous)
-    bare_clone.dnf("install", "hal-host")
-    return bare_clone
+def old(last_release: Path, system: Distribution, scratch: Path, previous: Path) -> Iterator[HostRoot]:
+    """A host with the last release that a test may change."""
+    with chroot.clone(last_release, scratch / "clone") as root:
+        yield HostRoot(Chroot(root, system, scratch / "clone.log", [previous]))
 
 
 def test_upgrade(old: HostRoot, repository: Path, previous: Path) -> None:

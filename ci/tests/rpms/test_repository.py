@@ -125,8 +125,10 @@ def test_an_interrupted_build_leaves_the_last_one(os_target: Target, repository:
     for kept in ("standin", "roots", "downloads"):
         if (WORK / kept).exists():
             (work / kept).symlink_to(WORK / kept)
+    arguments = ["--target", os_target.name, "--output", os.fspath(output), "hal-core"]
     running = subprocess.Popen(
-        [ROOT / ".cache/venv/bin/python", "-m", "factory", "--target", os_target.name, "--output", output, "hal-core"],
+        # Who started the tests may ignore this signal, as whatever a shell runs in the background does.
+        ["env", "--default-signal=INT", ROOT / ".cache/venv/bin/python", "-m", "factory", *arguments],
         env={**os.environ, "PYTHONPATH": str(checkout / "ci/lib")},
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -10,5 +11,10 @@ from hypothesis import HealthCheck, settings
 sys.path.insert(0, str(Path(__file__).parent))
 
 # How long an example takes says something about the machine's other work, and nothing about the code.
-settings.register_profile("hal-netcfg", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "hal-netcfg",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=int(os.environ.get("HAL_EXAMPLES", "100")),  # fewer for who waits: ci/test --quick
+)
 settings.load_profile("hal-netcfg")
