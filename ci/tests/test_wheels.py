@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -54,19 +55,24 @@ class Wheel:
     entry_points: str
 
 
-def built(package: Path, tools: Tools, python: str, directory: Path) -> Wheel:
-    """The wheel of a package, built in a copy: nothing is left in the working tree."""
-    source = directory / package.name
+def built(packages: Sequence[Path], tools: Tools, python: str, directory: Path) -> list[Wheel]:
+    """The wheels of packages, built in copies: nothing is left in the working tree.
+
+    By one pip, which starts the build of each in a process of its own.
+    """
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
-    shutil.copytree(package, source, ignore=ignored)
-    shutil.copy(ROOT / "LICENSE", source)  # as in the tarball
+    for package in packages:
+        shutil.copytree(package, directory / package.name, ignore=ignored)
+        shutil.copy(ROOT / "LICENSE", directory / package.name)  # as in the tarball
     run(
         *(python, "-m", "pip", "wheel", "--disable-pip-version-check", "--no-build-isolation", "--no-deps"),
-        *("--no-index", "--no-cache-dir", "--wheel-dir", str(directory), str(source)),
+        *("--no-index", "--no-cache-dir", "--wheel-dir", str(directory)),
+        *(str(directory / package.name) for package in packages),
         pythonpath=installed(tools),
     )
-    (path,) = directory.glob("*.whl")
-    return read(path)
+    wheels = [read(path) for path in sorted(directory.glob("*.whl"))]  # by name, as the packages are
+    assert len(wheels) == len(packages)
+    return wheels
 
 
 def installed(tools: Tools) -> Path:
@@ -113,9 +119,9 @@ def essentials(metadata: email.message.Message) -> list[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[Path, Tools], Wheel]:
     return {
-        (package, tools): built(package, tools, sys.executable, tmp_path_factory.mktemp(str(tools)))
-        for package in PACKAGES
+        (package, tools): wheel
         for tools in TOOLS
+        for package, wheel in zip(PACKAGES, built(PACKAGES, tools, sys.executable, tmp_path_factory.mktemp(str(tools))))
     }
 
 
@@ -137,9 +143,8 @@ def test_el9s_python_with_el9s_setuptools(tmp_path: Path, wheels: dict[tuple[Pat
     if python is None:
         pytest.skip("there is no Python 3.9 here")
     run(python.path, "-m", "venv", str(tmp_path / "venv"))
-    for package in PACKAGES:
-        (tmp_path / f"build-{package.name}").mkdir()
-        wheel = built(package, EL9, str(tmp_path / "venv/bin/python"), tmp_path / f"build-{package.name}")
+    (tmp_path / "build").mkdir()
+    for package, wheel in zip(PACKAGES, built(PACKAGES, EL9, str(tmp_path / "venv/bin/python"), tmp_path / "build")):
         assert wheel == wheels[package, TOOLS[0]]
 
 
@@ -152,7 +157,8 @@ def test_why_the_metadata_is_in_setup_cfg(tmp_path: Path) -> None:
         (PACKAGES[0] / "pyproject.toml").read_text() + '[project]\nname = "hal-toy"\nversion = "0.1.0"\n'
     )
     (tmp_path / "build").mkdir()
-    assert built(package, TOOLS[0], sys.executable, tmp_path / "build").name == "UNKNOWN-0.0.0-py3-none-any.whl"
+    (wheel,) = built([package], TOOLS[0], sys.executable, tmp_path / "build")
+    assert wheel.name == "UNKNOWN-0.0.0-py3-none-any.whl"
 
 
 def check(package: Path, wheel: Wheel) -> None:
