@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from lab.plugin import Figure, on
+from lab.plugin import Figure, long, on
 from lab.simulator.server import Server
 from lab.site import Site
 from lab.workshop import Workshop
 
 
-@on("one-u", "old-box", "numa")
+@long
+@on("numa", "one-u", "old-box", "direct")
 def test_cold_boot(off: Site, workshop: Workshop, description: Server, figure: Figure) -> None:
     """HAL boots from its key, enforcing and without a complaint, and the product boots from its own disk."""
     figure("from power-on to the product's command line", workshop.boot(off))

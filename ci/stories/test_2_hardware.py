@@ -12,7 +12,7 @@ from lab.site import Site
 _HOST_MEMORY = 1280
 
 
-@on("one-u", "old-box", "numa")
+@on("one-u", "old-box", "numa", "direct")
 def test_hardware(running: Site, description: Server) -> None:
     """The product sees the server's cores, memory, disks, NICs and SMBIOS texts, and nothing of HAL's key."""
     seen = running.product.hardware()
@@ -41,7 +41,7 @@ def test_hardware(running: Site, description: Server) -> None:
     assert description.key_serial not in running.product.ask("cat /sys/block/*/device/* /sys/bus/usb/devices/*/serial")
 
 
-@on("one-u", "old-box", "numa")
+@on("one-u", "old-box", "numa", "direct")
 def test_lan(running: Site, description: Server) -> None:
     """The LAN sees the product, with the server's own MAC addresses, and nobody else."""
     for number, nic in enumerate(description.nics):

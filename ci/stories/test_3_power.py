@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from lab.plugin import long
 from lab.site import Site
 from lab.workshop import BOOT
 
 
+@long
 def test_reboot(running: Site) -> None:
     """The product reboots: the server really resets, and everything comes back."""
     running.product.tell("reboot")
@@ -18,15 +20,17 @@ def test_reboot(running: Site) -> None:
     assert running.host.denials() == []
 
 
+@long
 def test_power_off(running: Site) -> None:
     """The product switches itself off: the server is off, and its next start is a normal one."""
     running.product.tell("poweroff")
 
     running.server.wait_until_off(120)
     running.server.power_on()
-    running.product.wait_until_ready(BOOT)
-    assert running.product.boots() == 2
+    running.host.shell.wait_until_up(BOOT)
+    running.host.wait_for_service("hal-vmm", seconds=BOOT)
     assert running.host.last_exit() == ("guest-shutdown", "host powers off")
+    assert running.host.main_pid("hal-qemu"), "the product is not started"
 
 
 def test_power_button(running: Site) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from lab.plugin import long
 from lab.site import Site
 from lab.workshop import Workshop
 
 
+@long
 def test_upgrade(running: Site, workshop: Workshop) -> None:
     """Every package of HAL is upgraded with rpm: the product does not notice, and the new manager goes on."""
     host = running.host
@@ -13,9 +15,10 @@ def test_upgrade(running: Site, workshop: Workshop) -> None:
     uptime = running.product.uptime()
     before = host.installed()
     for rpm in workshop.ingredients.next_release():
-        host.shell.write(f"/run/upgrade-{rpm.name}", rpm.read_bytes())
+        if rpm.name.rsplit("-", 2)[0] in before:
+            host.shell.write(f"/run/upgrade-{rpm.name}", rpm.read_bytes())
 
-    host.run("sh", "-c", "exec rpm -U --freshen /run/upgrade-*.rpm", seconds=600)
+    host.run("sh", "-c", "exec rpm -U /run/upgrade-*.rpm", seconds=600)
 
     after = host.installed()
     assert after.keys() == before.keys()

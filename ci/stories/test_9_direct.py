@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.plugin import on
+from lab.plugin import long, on
 from lab.simulator.server import Server
 from lab.site import Site
 
@@ -10,6 +10,7 @@ _FILE = "/etc/hal/hal.toml.d/90-story.toml"
 _DIRECT = '[netcfg.lan.0]\nmode = "vfio"\n'
 
 
+@long
 @on("direct")
 def test_direct_nic(running: Site, description: Server) -> None:
     """A NIC becomes the product's own at its next start, with its cable, and the host's at the one after."""

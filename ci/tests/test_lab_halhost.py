@@ -118,6 +118,11 @@ def test_waiting_for_a_service_that_is_another_process_than_before() -> None:
         Host(shell).wait_for_service("hal-vmm", [9], 0.01)
 
 
+def test_waiting_for_a_service_that_may_still_be_starting() -> None:
+    shell = FakeShell("MainPID=0\nActiveState=activating\n", "MainPID=8\nActiveState=activating\n")
+    assert Host(shell).wait_for_service("hal-vmm", [7], ready=False) == 8
+
+
 def test_waiting_for_a_command_that_succeeds() -> None:
     class Later(FakeShell):
         def ask(self, *argv: str, input: str = "", seconds: float = 60.0) -> tuple[int, str, str]:  # noqa: A002

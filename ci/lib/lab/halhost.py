@@ -106,18 +106,22 @@ class Host:
         """Of a service; 0 when it does not run."""
         return int(self.run("systemctl", "show", "--property=MainPID", "--value", unit))
 
-    def wait_for_service(self, unit: str, other_than: Collection[int] = (), seconds: float = 120.0) -> int:
+    def wait_for_service(
+        self, unit: str, other_than: Collection[int] = (), seconds: float = 120.0, ready: bool = True
+    ) -> int:
         """Return when a service runs, and has another main process than these; its pid.
 
+        :param ready: False: when it has a process is enough; it may still be starting
         :raise LabError: it does not
         """
         pids = []
+        states = {"active"} if ready else {"active", "activating"}
 
         def runs() -> bool:
             said = self.run("systemctl", "show", "--property=ActiveState,MainPID", unit)
             state = dict(line.split("=", 1) for line in said.split())
             pids.append(int(state["MainPID"]))
-            return state["ActiveState"] == "active" and pids[-1] not in {0, *other_than}
+            return state["ActiveState"] in states and pids[-1] not in {0, *other_than}
 
         self._wait(runs, seconds, f"{unit} does not run")
         return pids[-1]

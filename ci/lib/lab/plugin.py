@@ -29,6 +29,8 @@ DEFAULT = "one-u"
 
 #: Tell a story once on each of these servers.
 on = pytest.mark.servers
+#: A story of minutes: told before the others, so that no processor has nothing to do in the end.
+long = pytest.mark.long
 
 Figure = Callable[[str, float], None]
 
@@ -55,6 +57,10 @@ def _on(name: str) -> ParameterSet:
     """Stories on a server with several processors are told one after the other: none can be told beside another."""
     group = [pytest.mark.xdist_group("several-processors")] if processors.several(servers.named(name)) else []
     return pytest.param(name, id=Path(name).stem, marks=group)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.hookimpl(wrapper=True)

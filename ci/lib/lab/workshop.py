@@ -25,7 +25,7 @@ _SILENT = 150.0
 _AGAIN = 2
 
 # Which product is on a server's disk; a modern one on every other server.
-_ERAS = {"old-box": "ide", "numa": "pre-virtio"}
+_ERAS = {"old-box": "ide", "direct": "pre-virtio"}
 # HAL's defaults are for products that beat once a minute. The lab's do so every second, and crash on purpose.
 _HAL_TOML = """\
 [vmm]

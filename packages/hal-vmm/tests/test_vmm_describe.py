@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hal_vmm.manager.decision import Sight
-from hal_vmm.manager.describe import describe, rescue_text
+from hal_vmm.manager.describe import describe, is_news, rescue_text
 from hal_vmm.manager.eventjournal import History
 from hal_vmm.manager.verdict import Health, Verdict
 
@@ -110,3 +110,21 @@ def test_the_rescue_text_says_what_happened_and_what_to_do() -> None:
     assert first == "The product has crashed 5 times within 30 minutes; it is not started again."
     assert others[0] == "Last crash: qemu-died: out of memory"
     assert others[-1] == "Try again with: hal vmm start"
+
+
+def test_a_silent_qemu_is_news_once_and_not_every_second() -> None:
+    """The manager looks every second: without this, an hour of silence would be 3600 lines of the journal."""
+    later = replace(SILENT, why="no answer for 59 s")
+    running, silent, still = (describe(RUNNING, health, "", None) for health in (WELL, SILENT, later))
+    assert is_news(running, silent)
+    assert still != silent
+    assert not is_news(silent, still)
+    assert is_news(still, running)
+
+
+def test_every_missed_heartbeat_is_news() -> None:
+    first, second = (
+        describe(RUNNING, Health(Verdict.MISSING, missed, f"{missed} of 3 heartbeats missed"), "", None)
+        for missed in (1, 2)
+    )
+    assert is_news(first, second)

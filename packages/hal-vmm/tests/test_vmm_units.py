@@ -94,6 +94,7 @@ def test_the_kernel_settings_are_well_formed_and_reboot_a_host_that_hangs() -> N
         known = Path("/proc/sys", match[2].replace(".", "/"))
         assert known.exists() or match[1] or not Path("/proc/sys/kernel/panic").exists(), f"{line}: not on every kernel"
     assert parsed["kernel.panic"] > 0
+    assert parsed["kernel.numa_balancing"] == 0
     assert parsed["kernel.hung_task_timeout_secs"] >= 1800, "a slow disk of the product is no reason to reboot"
 
 

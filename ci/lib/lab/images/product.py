@@ -72,7 +72,10 @@ ERAS = {
         ("virtio_pci", "virtio_scsi", "sd_mod", "ext4"),
         (*_VIRTIO, *_ALWAYS, "i6300esb", *_LATER),
     ),
-    "pre-virtio": Era("amd64", "gpt", ("ahci", "sd_mod", "ext4"), ("e1000", *_ALWAYS, "i6300esb", *_LATER)),
+    # virtio_net: not for anything of HAL's, but for a NIC of the server's that it is given as it is.
+    "pre-virtio": Era(
+        "amd64", "gpt", ("ahci", "sd_mod", "ext4"), ("e1000", "virtio_net", *_ALWAYS, "i6300esb", *_LATER)
+    ),
     "ide": Era("amd64", "mbr", ("ata_piix", "sd_mod", "ext4"), ("e1000", *_ALWAYS, "ib700wdt", *_LATER)),
 }
 

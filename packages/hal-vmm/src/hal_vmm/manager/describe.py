@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Optional
 
 from hal_vmm.manager.decision import Sight
@@ -18,6 +19,7 @@ _STATUS_WORDS = {
     "save-vm": "paused",
     "shutdown": "ended",
 }
+_TICKING = re.compile(r"\d+ s\b")
 
 
 def describe(sight: Sight, health: Health, host_is_ending: str, rescue: Optional[str]) -> tuple[str, str]:
@@ -37,6 +39,11 @@ def describe(sight: Sight, health: Health, host_is_ending: str, rescue: Optional
     if sight.status != "running":
         return _STATUS_WORDS.get(sight.status, sight.status or "starting"), ""
     return "running", health.why
+
+
+def is_news(before: tuple[str, str], now: tuple[str, str]) -> bool:
+    """Whether the journal gets a line for it. A clock that only goes on is none: status shows it, every second."""
+    return [_TICKING.sub("", text) for text in before] != [_TICKING.sub("", text) for text in now]
 
 
 def _describe_absent(sight: Sight) -> tuple[str, str]:

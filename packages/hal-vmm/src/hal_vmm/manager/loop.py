@@ -18,7 +18,7 @@ from hal_core.notify import notify
 from hal_vmm.config import VmmConfig
 from hal_vmm.manager import crashpolicy, dump, exitreason, pinning, seriallog, state
 from hal_vmm.manager.decision import Sight, Step, end_reason, next_step
-from hal_vmm.manager.describe import describe, rescue_text
+from hal_vmm.manager.describe import describe, is_news, rescue_text
 from hal_vmm.manager.exitreason import Outcome
 from hal_vmm.manager.heartbeat import AgentTransport, LineTransport, Transport
 from hal_vmm.manager.host import Host
@@ -332,7 +332,7 @@ class Manager:
             memory.qmp = "not answering"
         before = (memory.state, memory.why)
         memory.state, memory.why = describe(sight, health, memory.host_is_ending, self._markers.rescue())
-        if before != (memory.state, memory.why):
+        if is_news(before, (memory.state, memory.why)):
             logger.info("%s%s", memory.state, f": {memory.why}" if memory.why else "")
         self._save()
 
