@@ -18,7 +18,7 @@ import realqemu
 from hal_core import paths
 from hal_core.errors import FileFormatError, HostError
 from hal_core.qmp import Event, Session
-from hal_udev.disks import opening, replan
+from hal_udev.disks import kernellog, opening, replan
 from hal_udev.disks.present import DiskHardware
 from hal_udev.disks.room import DisksRoom
 from realqemu import DiskServer, write_plan
@@ -70,18 +70,18 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+async def bench(
+    tmp_path: Path, *more: str, reason: Callable[[str], str] = "{} is worn out".format
+) -> AsyncIterator[Bench]:
     run_dir = paths.run_dir()
     with ExitStack() as stack:
         loops = [stack.enter_context(realqemu.loop_device(tmp_path / f"disk{index}.img")) for index in range(3)]
-        pid = stack.enter_context(realqemu.qemu(tmp_path / "qmp"))
+        pid = stack.enter_context(realqemu.qemu(tmp_path / "qmp", *more))
         threads = stack.enter_context(ThreadPoolExecutor(4))
         rooms: list[DisksRoom] = []
         session = Session(str(tmp_path / "qmp"), "udev", lambda event: _hear(rooms, event))
         server = DiskServer(tmp_path / "server")
-        room = DisksRoom(
-            session, DiskHardware(str(server.root)), threads, lambda: None, run_dir, lambda name: f"{name} is worn out"
-        )
+        room = DisksRoom(session, DiskHardware(str(server.root)), threads, lambda: None, run_dir, reason)
         rooms.append(room)
         try:
             await asyncio.wait_for(session.reconnect(longest_pause=0.1), 30)
@@ -214,6 +214,33 @@ def test_the_log_has_the_hosts_reason_for_an_error(tmp_path: Path, caplog: pytes
         assert logged[0].endswith("the host's kernel: sda is worn out")
 
     with_bench(tmp_path, story)
+
+
+@pytest.mark.skipif(not os.access("/dev/kmsg", os.R_OK), reason="the kernel's log cannot be read here")
+def test_a_disk_that_really_fails_is_logged_with_the_kernels_own_words(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The BIOS reads a loop device whose file has been cut off. (For the kernel it is loop0, and not sda.)"""
+
+    async def run() -> None:
+        named: list[str] = []
+        async with bench(tmp_path, "-S", reason=lambda _: kernellog.reason(named[0])) as one:
+            named.append(Path(one.loops[0]).name)
+            one.server.plug("sda", one.loops[0], "S0", BAYS[0])
+            write_plan(one.run_dir, {0: ("/dev/sda", "S0")})
+            await one.settle()
+            os.truncate(tmp_path / "disk0.img", 0)
+            await one.session.execute("cont")
+            while one.room.told(True)[0]["io_errors"] == 0:
+                one.session.again.clear()
+                await asyncio.wait_for(one.session.again.wait(), 60)
+            told = await one.settle()
+            assert told[0]["state"] == "errors"
+
+    asyncio.run(run())
+    ((logged),) = [text for text in caplog.messages if "reported to the product" in text]
+    assert "read: Input/output error" in logged
+    assert "the host's kernel: I/O error in sector 0" in logged
 
 
 def test_a_plan_that_is_damaged_is_told_and_changes_nothing(tmp_path: Path) -> None:
