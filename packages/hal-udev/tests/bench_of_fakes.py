@@ -33,8 +33,9 @@ class Bell:
     def fileno(self) -> int:
         return self._heard.fileno()
 
-    def drain(self) -> None:
+    def drain(self) -> list[dict[str, str]]:
         self._heard.recv(4096)
+        return []
 
     def ring(self) -> None:
         self._rung.send(b"!")

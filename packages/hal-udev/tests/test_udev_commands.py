@@ -204,3 +204,20 @@ def test_apply_without_permission(monkeypatch: pytest.MonkeyPatch, directories: 
     monkeypatch.setattr(udevrules, "DIRECTORY", "/proc/nowhere")
     with pytest.raises(HostError, match=r"^/proc/nowhere/59-hal-udev\.rules: "):
         apply_command.main([])
+
+
+def test_disks_and_drives_have_tables_of_their_own(resident: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    disk = {"host": "/dev/sdb", "name": "Acme D", "serial": "S1", "place": "pci-1", "io_errors": 0}
+    disks = [
+        {"id": "disk0", **disk, "state": "attached", "reason": ""},
+        {"id": "disk3", **disk, "state": "errors", "reason": "2 I/O errors, the last one: read: Input/output error"},
+    ]
+    drive = {"id": "dvd0", "host": "/dev/sr0", "state": "attached", "reason": "no disc"}
+    write_status(resident.pid, disks=disks, dvd=[drive])
+    text = said(capsys, "status", status=1)
+    assert "wrong:\n  disk3 /dev/sdb: 2 I/O errors" in text
+    assert [line.split()[:2] for line in text.splitlines() if "/dev/sdb" in line][:2] == [
+        ["0", "/dev/sdb"],
+        ["3", "/dev/sdb"],
+    ]
+    assert "/dev/sr0" in text

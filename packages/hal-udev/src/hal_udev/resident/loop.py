@@ -11,7 +11,7 @@ import contextlib
 import logging
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Optional, Protocol
 
@@ -28,6 +28,7 @@ from hal_udev.plan.usbplan import Planned, UsbPlan
 from hal_udev.resident import qemu
 from hal_udev.resident.plugger import Plugger
 from hal_udev.resident.report import Report, Told
+from hal_udev.resident.rooms import Maker, Rooms
 from hal_udev.statusfile import STATUS
 
 logger = logging.getLogger(__name__)
@@ -49,14 +50,14 @@ class Woken(Protocol):
 
     def fileno(self) -> int: ...
 
-    def drain(self) -> None: ...
+    def drain(self) -> list[dict[str, str]]: ...
 
 
 class Loop:
     """Make it, and run it, within one running event loop.
 
     :param tell: tells systemd, as sd_notify(3) does.
-    :param session: QEMU; a test has one of its own.
+    :param session: QEMU; a test has one of its own. :param rooms: what else there is to look after.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Loop:
         run_dir: str,
         tell: Callable[[str], None],
         session: Optional[Session] = None,
+        rooms: Sequence[Maker] = (),
     ) -> None:
         self._hardware = hardware
         self._settings = settings
@@ -76,6 +78,7 @@ class Loop:
         self._threads = ThreadPoolExecutor(_THREADS, "devices")
         self._plugger = Plugger(self._session, hardware, self._threads, self._again.set)
         self._report = Report(STATUS.path(run_dir))
+        self._rooms = Rooms([make(self._session, self._threads, self._again.set, run_dir) for make in rooms])
         self._connected = False
         self._stopping = False
         self._configured = False
@@ -105,10 +108,11 @@ class Loop:
                 await self._rounds()
             finally:
                 # What has begun is ended: a device half plugged in is seen by the next one, but there is no hurry.
-                await asyncio.wait({asyncio.ensure_future(self._plugger.idle())}, timeout=qemu.DEADLINE)
+                busy = asyncio.gather(self._plugger.idle(), self._rooms.idle())
+                await asyncio.wait({busy}, timeout=qemu.DEADLINE)
                 keeping.cancel()
                 await asyncio.gather(keeping, return_exceptions=True)
-                await self._plugger.lost()
+                await self._lost()
                 await self._session.close()
                 self._threads.shutdown()
 
@@ -125,7 +129,7 @@ class Loop:
                 try:
                     await asyncio.wait_for(self._again.wait(), max(0.0, until - loop.time()))
                 except asyncio.TimeoutError:
-                    self._plugger.forget()  # nothing has happened for a while: see whether that is so
+                    self._forget()  # nothing has happened for a while: see whether that is so
 
     async def round(self) -> float:
         """One look, and what follows from it.
@@ -135,6 +139,7 @@ class Loop:
         loop = asyncio.get_running_loop()
         now, again = loop.time(), math.inf
         self._configure()
+        rooms_again = await self._rooms.follow(self._report, now) if self._connected else math.inf
         try:
             devices = await loop.run_in_executor(self._threads, self._hardware.look)
             self._know_product()
@@ -142,8 +147,8 @@ class Loop:
             plan = usbplan.plan(devices, self._settings, around, self._product.buses, self._pins)
         except HalError as error:
             self._report.problem(_HARDWARE, str(error))
-            self._report.write(*self._last, self._connected)
-            return now + UDEV_SECONDS
+            self._write()
+            return min(rooms_again, now + UDEV_SECONDS)
         self._report.resolved(_HARDWARE)
         self._pin(plan.pins)
         unsettled = self._unsettled(plan, now)
@@ -157,8 +162,8 @@ class Loop:
                 self._report.problem(_QEMU, str(error))
                 again = now + UDEV_SECONDS
         self._last = [self._told(one, unsettled) for one in plan.devices], plan.notes
-        self._report.write(*self._last, self._connected)
-        return min([again, *(self._first_seen[number] + UDEV_SECONDS for number in unsettled)])
+        self._write()
+        return min([again, rooms_again, *(self._first_seen[number] + UDEV_SECONDS for number in unsettled)])
 
     def _told(self, planned: Planned, unsettled: frozenset[int]) -> Told:
         if planned.keep:
@@ -228,24 +233,37 @@ class Loop:
 
     async def _with_qemu(self, session: Session) -> None:
         """A QEMU has come: it has nothing of ours, or what the last resident has plugged in."""
-        self._plugger.forget()
+        self._forget()
         self._connected = True
         self._again.set()
         try:
             await session.lost()
         finally:
             self._connected = False
-            await self._plugger.lost()
+            await self._lost()
             self._again.set()
 
     def _event(self, event: Event) -> None:
         if event.name == "DEVICE_DELETED":
-            self._plugger.forget()
+            self._forget()
             self._again.set()
         elif event.name == "RESUME":
             self._plugger.untidy()
             self._again.set()
+        if self._rooms.event(event):
+            self._again.set()
 
     def _woken(self, events: Woken) -> None:
-        events.drain()
+        self._rooms.hear(events.drain())
         self._again.set()
+
+    def _write(self) -> None:
+        self._report.write(*self._last, self._connected, self._rooms.told(self._connected))
+
+    def _forget(self) -> None:
+        self._plugger.forget()
+        self._rooms.forget()
+
+    async def _lost(self) -> None:
+        await self._plugger.lost()
+        await self._rooms.lost()

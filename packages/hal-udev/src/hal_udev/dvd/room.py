@@ -1,0 +1,210 @@
+"""The DVD drives of a product that runs: what somebody does to one of the two drives is done to the other.
+
+Where QEMU has the real drive (``host_cdrom``) the product moves it by itself, and only its button is passed on: udev's
+word "DISK_EJECT_REQUEST" is the one event that carries something that cannot be looked up. One that is lost costs
+somebody another push of the button.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, Optional
+
+from hal_core.errors import HalError, HostError, QmpDisconnected
+from hal_core.patience import Patience
+from hal_core.qmp import Event, Session
+from hal_udev.dvd import decision, drives, qemu
+from hal_udev.dvd.decision import Seen
+from hal_udev.dvd.drives import Drive
+from hal_udev.dvd.tray import Tray
+
+logger = logging.getLogger(__name__)
+
+# A disc is exchanged in three.
+_MOST_STEPS = 8
+_SPINNING_UP_SECONDS = 1.0  # no event tells when a drive has read a disc's table of contents
+
+
+class DvdRoom:
+    """:param threads: for what blocks: the drives. :param wake: called when something was done, or failed."""
+
+    name = "dvd"
+
+    def __init__(self, session: Session, tray: Tray, threads: Executor, wake: Callable[[], None], run_dir: str) -> None:
+        self._session = session
+        self._tray = tray
+        self._threads = threads
+        self._wake = wake
+        self._run_dir = run_dir
+        self._drives: tuple[Drive, ...] = ()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._buttons: set[str] = set()  # drives of the host's whose button was pushed
+        self._again: set[str] = set()  # drives to look at once more, by id
+        self._seen: dict[str, Seen] = {}
+        self._discs: dict[str, str] = {}  # by id: which disc the product has
+        self._locks: dict[str, str] = {}  # by id: why its door cannot be locked; "": it is
+        self._failures: dict[str, str] = {}
+        self._patience = Patience()
+
+    def forget(self) -> None:
+        """Somebody may have moved something."""
+        self._again = {drive.id for drive in self._drives}
+
+    async def lost(self) -> None:
+        """There is no product any more: whoever wants his disc back gets it."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        for state in (self._tasks, self._seen, self._discs, self._failures, self._locks):
+            state.clear()
+        self._patience = Patience()
+        for drive in self._drives:
+            try:
+                await self._run(self._tray.lock, drive.host, False)
+            except HostError as error:
+                logger.debug("%s: %s", drive.id, error)
+
+    async def idle(self) -> None:
+        """Wait until everything that has begun is done."""
+        while self._tasks:
+            await asyncio.wait(self._tasks.values())
+
+    async def follow(self, now: float) -> float:
+        """Look at every drive that something may have happened to, while QEMU runs.
+
+        :return: monotonic seconds at which to call this again without being woken.
+        :raise HalError: the plan does not tell.
+        """
+        known = drives.read(self._run_dir)
+        if known != self._drives:
+            self._drives = known
+            self.forget()
+        for drive in known:
+            pushed = drive.host in self._buttons
+            due = drive.id in self._again and (drive.medium is not None or pushed)
+            if drive.id not in self._tasks and (pushed or due) and drive.id not in self._patience.waiting(now):
+                self._buttons.discard(drive.host)
+                self._again.discard(drive.id)
+                task = asyncio.create_task(self._do(drive, pushed))
+                self._tasks[drive.id] = task
+                task.add_done_callback(lambda _: self._wake())
+        busy = any(seen.host == decision.BUSY for seen in self._seen.values())
+        return min(self._patience.next_time(now), now + _SPINNING_UP_SECONDS if busy else float("inf"))
+
+    def event(self, event: Event) -> bool:
+        """The product has moved its tray, or runs again."""
+        if event.name == "DEVICE_TRAY_MOVED":
+            self._again.add(str(event.data.get("id", "")))
+        return event.name == "DEVICE_TRAY_MOVED"
+
+    def hear(self, device: dict[str, str]) -> None:
+        """What udev says of a drive: its button was pushed, or something was put in or taken out."""
+        host = device.get("DEVNAME", "")
+        if device.get("DISK_EJECT_REQUEST") == "1":
+            self._buttons.add(host)
+        self._again.update(drive.id for drive in self._drives if drive.host == host)
+
+    def told(self, connected: bool) -> list[dict[str, Any]]:
+        """How it is with every drive: for ``hal udev status``."""
+        return [{"id": drive.id, "host": drive.host, **self._state(drive, connected)} for drive in self._drives]
+
+    def problems(self) -> list[str]:
+        return [f"{drive.host}: {self._locks[drive.id]}" for drive in self._drives if self._locks.get(drive.id)]
+
+    def _state(self, drive: Drive, connected: bool) -> dict[str, str]:
+        wait, seen = self._patience.of(drive.id), self._seen.get(drive.id)
+        if not connected:
+            return {"state": "no product", "reason": ""}
+        if wait:
+            return {"state": "retrying", "reason": f"{self._failures.get(drive.id, '')}; again after {wait.pause:g} s"}
+        if drive.medium is None:
+            return {"state": "attached", "reason": "the product has the drive itself"}
+        if seen is None or seen.host == decision.BUSY:
+            return {"state": "waiting", "reason": "the drive is reading the disc" if seen else ""}
+        texts = {decision.DISC: "a disc", decision.EMPTY: "no disc", decision.OPEN: "the tray is open"}
+        return {"state": "attached", "reason": texts.get(seen.host, "the drive is gone")}
+
+    async def _do(self, drive: Drive, pushed: bool) -> None:
+        now = asyncio.get_running_loop().time
+        try:
+            if pushed:
+                await qemu.ask_to_eject(self._session, drive.id)
+            if drive.medium is not None:
+                await self._step(drive)
+        except QmpDisconnected as error:
+            logger.debug("%s: %s", drive.id, error)
+        except HalError as error:
+            if self._failures.get(drive.id) != str(error):
+                logger.error("%s: %s", drive.host, error)
+            self._failures[drive.id] = str(error)
+            self._patience.tried(drive.id, True, now())
+            self._again.add(drive.id)
+        else:
+            self._failures.pop(drive.id, None)
+            self._patience.tried(drive.id, False, now())
+        finally:
+            self._tasks.pop(drive.id, None)
+
+    async def _step(self, drive: Drive) -> None:
+        """Look at both drives, and do what follows, until nothing does."""
+        for _ in range(_MOST_STEPS):
+            host, disc = await self._run(self._tray.look, drive.host)
+            seen = Seen(host, await qemu.look(self._session, drive.id))
+            if seen.virtual.medium:
+                self._discs.setdefault(drive.id, disc)  # of the resident before us
+            what = decision.decide(self._seen.get(drive.id), seen, self._discs.get(drive.id) in (None, disc))
+            self._seen[drive.id] = seen
+            if what == decision.NOTHING:
+                if host == decision.BUSY:
+                    self._again.add(drive.id)
+                await self._lock(drive, seen.virtual.medium)
+                return
+            logger.info("%s: %s", drive.host, what)
+            await self._act(drive, what, disc)
+            if decision.after(what, seen) is None:
+                del self._seen[drive.id]
+        raise HostError("it does not come to rest: neither the tray nor the product's does what it is told")
+
+    async def _act(self, drive: Drive, what: str, disc: str) -> None:
+        if what == decision.INSERT:
+            fd = await self._run(self._tray.open_disc, drive.host)
+            try:
+                await qemu.insert(self._session, drive, fd)
+            finally:
+                os.close(fd)
+            self._discs[drive.id] = disc
+        elif what in (decision.TAKE, decision.EJECT):
+            self._discs.pop(drive.id, None)
+            await qemu.take(self._session, drive)
+            self._locks.pop(drive.id, None)
+            if what == decision.EJECT:
+                await self._run(self._tray.eject, drive.host)
+        elif what == decision.OPEN_HOST:
+            await self._run(self._tray.eject, drive.host)
+        elif what == decision.CLOSE_HOST:
+            await self._run(self._tray.close, drive.host)
+        elif what == decision.OPEN_VIRTUAL:
+            await qemu.open_tray(self._session, drive.id)
+        else:
+            await qemu.close_tray(self._session, drive.id)
+
+    async def _lock(self, drive: Drive, wanted: bool) -> None:
+        """With a disc that the product has, the button asks: the product may be writing down that it is mounted."""
+        if (drive.id in self._locks) == wanted:
+            return
+        if not wanted:
+            del self._locks[drive.id]
+        try:
+            await self._run(self._tray.lock, drive.host, wanted)
+            error: Optional[HostError] = None
+        except HostError as problem:
+            error = problem
+        if wanted:
+            self._locks[drive.id] = str(error) if error else ""
+
+    async def _run(self, function: Callable[..., Any], *arguments: object) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
