@@ -61,6 +61,8 @@ def test_its_sandbox_has_what_it_needs_and_not_more() -> None:
         "closed",
         "char-usb_device rw block-* rw /dev/kmsg r",
     )
+    assert setting("InaccessiblePaths") == "-/proc/kmsg"
+    assert setting("SystemCallFilter").split() == ["@system-service", "~syslog"]
     for key in ("NoNewPrivileges", "ProtectHome", "PrivateTmp", "ProtectKernelTunables", "MemoryDenyWriteExecute"):
         assert setting(key) == "yes", key
     # udev's events are heard in udev's own network namespace only, and USB devices are devices.
