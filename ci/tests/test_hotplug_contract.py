@@ -18,7 +18,7 @@ from hal_core.qmp import Session
 from hal_core.testing import synthetic
 from hal_udev.disks import bays, qemu
 from hal_udev.dvd import drives
-from hal_udev.plan import product
+from hal_udev.plan import planfile, product
 from hal_vmm.config import VmmConfig
 from hal_vmm.launch import hotplug
 from hal_vmm.plan import guest
@@ -35,7 +35,7 @@ def run_dir(tmp_path: Path) -> Path:
     machine = dataclasses.replace(synthetic.machine(disks=3, hal_disk=True), optical=(DRIVE,))
     planned = guest.plan(machine, VmmConfig(), flavour)
     told = {**planned.to_json(), "hotplug": hotplug.to_json(planned, flavour)}
-    Path(product.path(str(tmp_path))).write_text(json.dumps(told))
+    Path(planfile.path(str(tmp_path))).write_text(json.dumps(told))
     return tmp_path
 
 

@@ -15,7 +15,7 @@ from typing import Any, Optional
 
 import pytest
 
-from hal_udev.plan import product
+from hal_udev.plan import planfile
 
 BINARY = shutil.which("qemu-system-x86_64") or ""
 
@@ -98,7 +98,7 @@ def write_plan(run_dir: str, disks: Mapping[int, tuple[str, str]], more: Optiona
         "held_back": [],
         "hotplug": {"hot_swap": True, "disks": planned, **(more or {})},
     }
-    Path(product.path(run_dir)).write_text(json.dumps(known))
+    Path(planfile.path(run_dir)).write_text(json.dumps(known))
 
 
 def _planned(slot: int, host: str, identity: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from hal_core.testing import synthetic
 from hal_udev.commands import apply_command, plan_command, status_command
 from hal_udev.config import UdevConfig
 from hal_udev.main import PROGRAM
-from hal_udev.plan import product, udevrules
+from hal_udev.plan import planfile, udevrules
 from hal_udev.statusfile import STATUS
 
 DEVICES = (
@@ -169,7 +169,7 @@ def test_every_state_that_the_resident_writes_is_one_that_the_help_knows() -> No
 def test_apply_tells_udev_and_the_resident(
     resident: Any, server: str, directories: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Path(product.path(paths.run_dir())).write_text('{"usb_buses": [{"bus": "xhci.0", "ports": 15}], "serial": []}')
+    Path(planfile.path(paths.run_dir())).write_text('{"usb_buses": [{"bus": "xhci.0", "ports": 15}], "serial": []}')
     made = plan_command.make
     monkeypatch.setattr(plan_command, "make", lambda root, settings: made(server, settings))
     write_status(resident.pid, told("1-1.4", "attached"), told("1-2", "attached"))

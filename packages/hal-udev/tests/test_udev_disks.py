@@ -103,8 +103,12 @@ def test_a_disk_half_pulled_out_or_half_plugged_in_is_finished() -> None:
     ((step),) = steps({0: one}, [one], [half])
     assert step.remove == half
     assert step.add
-    unknown = Found("disk0", "", 16)  # we were killed between two commands
-    assert steps({}, [one], [unknown]) == (Step("disk0", unknown),)
+    nameless = Found("disk0", "", 16, device=False)  # we were killed between two commands
+    assert steps({}, [one], [nameless]) == (Step("disk0", nameless),)
+
+
+def test_a_disk_that_qemu_does_not_tell_the_name_of_is_not_taken_from_the_product() -> None:
+    assert steps({}, [], [Found("disk0", "", 16)]) == ()
 
 
 @pytest.mark.parametrize(
@@ -194,10 +198,9 @@ def test_errors_are_counted_all_and_logged_once_a_minute() -> None:
     ledger = ioerrors.Ledger()
     error = ioerrors.from_event({"device": "", "node-name": "disk3-node", "operation": "read", "reason": "I/O error"})
     assert error == ioerrors.IoError("disk3", "read", "I/O error")
-    ledger.note(error)
+    assert ledger.note(error), "the first is news"
     assert ledger.due(100.0) == {"disk3": "read: I/O error"}
-    for _ in range(5000):
-        ledger.note(error)
+    assert [ledger.note(error) for _ in range(5000)] == [True] + 4999 * [False]
     assert ledger.due(159.0) == {}
     assert ledger.next_time() == 160.0
     assert ledger.due(160.0) == {"disk3": "5000 I/O errors, the last one: read: I/O error"}
@@ -209,6 +212,7 @@ def test_errors_are_counted_all_and_logged_once_a_minute() -> None:
 
 def test_an_error_of_something_else_is_none_of_ours() -> None:
     assert ioerrors.from_event({"device": "", "node-name": "#block123"}) is None
+    assert ioerrors.from_event({"device": "", "node-name": "dvd0-medium"}) is None
     assert ioerrors.from_event({}) is None
 
 

@@ -15,7 +15,7 @@ from hal_core import paths
 from hal_core.errors import FileFormatError
 from hal_udev.dvd import decision, drives
 from hal_udev.dvd.decision import BUSY, DISC, EMPTY, GONE, OPEN, Seen, Virtual, decide
-from hal_udev.plan import product
+from hal_udev.plan import planfile
 
 
 @dataclass
@@ -186,7 +186,7 @@ def entry(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_plan_is_read() -> None:
-    path = Path(product.path(paths.run_dir()))
+    path = Path(planfile.path(paths.run_dir()))
     assert drives.read(paths.run_dir()) == ()
     path.write_text(json.dumps({"hotplug": {"drives": [entry()]}}))
     assert drives.read(paths.run_dir()) == (drives.Drive("dvd0", "/dev/sr0", None),)

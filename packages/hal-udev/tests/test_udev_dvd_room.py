@@ -117,6 +117,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             yield Bench(room, tray, session, discs)
         finally:
             await room.lost()
+            await room.idle()
             assert not tray.locked, "whoever wants his disc back gets it"
             await session.close()
 

@@ -1,14 +1,16 @@
-"""Which disks hal-vmm has planned for the product, each in its slot: ``hotplug`` in /run/hal/plan.json, a contract."""
+"""Which disks hal-vmm has planned for the product, each in its slot: ``hotplug`` in its plan."""
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from hal_core.errors import FileFormatError, HostError
-from hal_udev.plan import product
+from hal_udev.plan import planfile
+from hal_udev.plan.planfile import text
+
+_ID = re.compile("disk[0-9]{1,4}")
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,6 @@ class Bay:
     blockdev: Mapping[str, Any]  # what QMP's blockdev-add takes, but for the file's name
     device: Optional[Mapping[str, Any]]  # what device_add takes; None: only while the product is off
 
-    @property
-    def node(self) -> str:
-        return str(self.blockdev["node-name"])
-
 
 @dataclass(frozen=True)
 class Bays:
@@ -37,18 +35,9 @@ class Bays:
 def read(run_dir: str) -> Optional[Bays]:
     """None where nothing is planned yet since this host booted, or by a hal-vmm that is older than this.
 
-    :raise FileFormatError: the file is damaged. :raise HostError: it cannot be read.
+    :raise FileFormatError, HostError: as :func:`hal_udev.plan.planfile.read`.
     """
-    path = product.path(run_dir)
-    try:
-        with open(path, encoding="utf-8") as file:
-            return parse(json.load(file))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise HostError(f"{path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise FileFormatError(f"{path}: not a plan of hal-vmm's: {error}", "hal vmm apply") from None
+    return planfile.read(run_dir, parse)
 
 
 def parse(planned: Any) -> Optional[Bays]:
@@ -59,22 +48,16 @@ def parse(planned: Any) -> Optional[Bays]:
     found = tuple(_bay(entry) for entry in known["disks"])
     if len({bay.id for bay in found}) != len(found):
         raise ValueError("the same slot twice")
-    return Bays(found, frozenset(_text(held, "what") for held in planned["held_back"]), known["hot_swap"] is True)
+    return Bays(found, frozenset(text(held["what"]) for held in planned["held_back"]), known["hot_swap"] is True)
 
 
 def _bay(entry: Mapping[str, Any]) -> Bay:
     blockdev, device = entry["blockdev"], entry["device"]
-    _text(blockdev, "node-name")
-    _text(blockdev["file"], "driver")
+    text(blockdev["node-name"])
+    text(blockdev["file"]["driver"])
     if device is not None:
-        _text(device, "driver")
-    return Bay(
-        _text(entry, "id"), _text(entry, "host"), _text(entry, "identity"), entry["read_only"] is True, blockdev, device
-    )
-
-
-def _text(value: Mapping[str, Any], key: str) -> str:
-    text = value[key]
-    if not isinstance(text, str) or not text:
-        raise ValueError(f"{key} {text!r} is not a text")
-    return text
+        text(device["driver"])
+    id_ = text(entry["id"])
+    if not _ID.fullmatch(id_):
+        raise ValueError(f"{id_!r} is not a slot")
+    return Bay(id_, text(entry["host"]), text(entry["identity"]), entry["read_only"] is True, blockdev, device)

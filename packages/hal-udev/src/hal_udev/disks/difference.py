@@ -18,7 +18,8 @@ from typing import Optional
 from hal_udev.disks.bays import Bay, Bays
 from hal_udev.disks.present import Present
 
-# Ours among QEMU's sets of descriptors: hal-vmm's launcher has small numbers, and USB devices those from 7000000 up.
+# Ours among QEMU's sets of descriptors: hal-vmm's launcher has small numbers, USB devices those from 7000000 up, and
+# discs those from 900000000 up.
 FIRST_FDSET = 1_000_000_000
 
 
@@ -59,7 +60,7 @@ def steps(bays: Bays, present: Sequence[Present], found: Mapping[str, Found], ow
 
     :param own_known: it is known which disk HAL runs from; otherwise nothing is plugged in, because it might be that.
     """
-    gone = {id_: one for id_, one in found.items() if not is_behind(one, present) or not one.device}
+    gone = {id_: one for id_, one in found.items() if not one.device or not is_behind(one, present)}
     coming = dict(_coming(bays, present)) if own_known and bays.hot_swap else {}
     ids = [*gone, *(id_ for id_ in coming if id_ not in found)] if bays.hot_swap else []
     return tuple(Step(id_, gone.get(id_), coming.get(id_)) for id_ in ids)
@@ -78,14 +79,19 @@ def disk_of(bay: Bay, present: Iterable[Present]) -> Optional[Present]:
 
 
 def is_behind(found: Found, present: Iterable[Present]) -> bool:
-    """The disk behind QEMU's is still plugged in."""
-    return any(found.source in (one.number, one.disk.path) for one in present)
+    """The disk behind QEMU's is still plugged in, or QEMU does not tell which one that is: then it stays, too."""
+    return not found.source or any(is_of(found, one) for one in present)
+
+
+def is_of(found: Found, one: Present) -> bool:
+    """This disk is behind QEMU's."""
+    return found.source in (one.number, one.disk.path)
 
 
 def is_right(bay: Bay, found: Found, present: Sequence[Present]) -> bool:
     """QEMU has, in this bay, the disk that is planned for it."""
     one = disk_of(bay, present)
-    return one is not None and found.device and found.source in (one.number, one.disk.path)
+    return one is not None and found.device and is_of(found, one)
 
 
 def out_of_date(bays: Bays, present: Sequence[Present]) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
 # A disk that fails has thousands of them within seconds.
 QUIET_SECONDS = 60.0
+_ID = re.compile("disk[0-9]{1,4}")
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,9 @@ class IoError:
 
 
 def from_event(data: Mapping[str, Any]) -> Optional[IoError]:
-    """None: not about a disk or a DVD drive that hal-vmm has planned."""
+    """None: not about a disk of hal-vmm's. A disc with scratches is the business of who reads it."""
     drive = str(data.get("node-name") or data.get("device", "")).partition("-")[0]
-    if not drive.startswith(("disk", "dvd")):
+    if not _ID.fullmatch(drive):
         return None
     return IoError(drive, str(data.get("operation", "")), str(data.get("reason", "")))
 
@@ -42,11 +44,13 @@ class Ledger:
     def __init__(self) -> None:
         self._drives: dict[str, _Drive] = {}
 
-    def note(self, error: IoError) -> None:
+    def note(self, error: IoError) -> bool:
+        """Whether it is the first one since the log was told: the others change nothing about when it is told next."""
         drive = self._drives.setdefault(error.drive, _Drive())
         drive.count += 1
         drive.untold += 1
         drive.last = f"{error.operation}: {error.reason}"
+        return drive.untold == 1
 
     def forget(self, drive: str) -> None:
         """Another disk, or none, is in its place."""

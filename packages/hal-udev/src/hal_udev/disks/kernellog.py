@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 
 _PATH = "/dev/kmsg"
 _RECORD = 8192  # bytes: longer than any (Documentation/ABI/testing/dev-kmsg)
+# More than a kernel's log has room for. One that says more while it is being read is not followed.
+_MOST_RECORDS = 500_000
 
 
 def reason(name: str) -> str:
@@ -46,7 +48,7 @@ def _records() -> Iterator[str]:
     """Every line that the kernel still has, without waiting for more."""
     fd = os.open(_PATH, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        while True:
+        for _ in range(_MOST_RECORDS):
             try:
                 record = os.read(fd, _RECORD)
             except BlockingIOError:

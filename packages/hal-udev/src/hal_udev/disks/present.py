@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from hal_core.errors import HostError
 from hal_core.facts import blockdev, disks, udevdb
 from hal_core.facts.tree import DirectoryStore, Tree
 from hal_core.machine import Disk
@@ -16,6 +17,7 @@ class Present:
     disk: Disk
     number: str  # "8:16": the kernel gives it to no other disk for as long as somebody has this one open
     settled: bool = True  # the rules of udev are through with it, and its identity is known
+    sequence: str = ""  # another one for each disk that has ever been there; "" before Linux 5.15
 
 
 class DiskHardware:
@@ -31,28 +33,34 @@ class DiskHardware:
         tree = Tree(DirectoryStore(self._root))
         seen = tuple(self._of(tree, name) for name in sorted(tree.names(blockdev.ROOT)))
         if seen != self._seen:
-            numbers = {name.replace("!", "/"): (number, bool(settled)) for name, number, settled, _ in seen}
+            known = {name.replace("!", "/"): (number, bool(settled), seq) for name, number, settled, seq, _ in seen}
             # One without a number has been pulled out while it was being read.
-            found = [Present(disk, *numbers.get(disk.name, ("", False))) for disk in disks.read(tree)]
+            found = [Present(disk, *known.get(disk.name, ("", False, ""))) for disk in disks.read(tree)]
             self._known = tuple(one for one in found if one.number)
             self._seen = seen
         return self._known
 
     def is_there(self, one: Present) -> bool:
         """It has not been pulled out since it was looked at."""
-        return Tree(DirectoryStore(self._root)).line(f"{_directory(one.disk)}/dev") == one.number
+        tree, directory = Tree(DirectoryStore(self._root)), _directory(one.disk)
+        return (tree.line(f"{directory}/dev"), tree.line(f"{directory}/diskseq")) == (one.number, one.sequence)
 
     def open(self, one: Present, read_only: bool) -> int:
         """A descriptor for QEMU; blocks, and raises, as :func:`hal_udev.disks.opening.open_disk`."""
-        return opening.open_disk(os.path.join(self._root, one.disk.path.lstrip("/")), one.number, read_only)
+        fd = opening.open_disk(os.path.join(self._root, one.disk.path.lstrip("/")), one.number, read_only)
+        # From here on the kernel gives its number to no other.
+        if not self.is_there(one):
+            os.close(fd)
+            raise HostError(f"{one.disk.path}: is another disk by now")
+        return fd
 
     @staticmethod
     def _of(tree: Tree, name: str) -> tuple[str, ...]:
         directory = f"{blockdev.ROOT}/{name}"
         number = tree.line(f"{directory}/dev")
         settled = "settled" if tree.exists(f"{udevdb.DIRECTORY}/b{number}") else ""
-        # diskseq (Linux 5.15): another one for each disk that has ever been there. A medium changes the size.
-        return name, number, settled, f"{tree.line(f'{directory}/diskseq')} {tree.line(f'{directory}/size')}"
+        # A medium changes the size.
+        return name, number, settled, tree.line(f"{directory}/diskseq"), tree.line(f"{directory}/size")
 
 
 def _directory(disk: Disk) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from hal_core.errors import QmpError, QmpRefused, QmpTimeout
@@ -22,10 +23,10 @@ _LOOK_DEADLINE = 5.0  # others wait for the answer
 _ID = re.compile("disk[0-9]+")
 
 
-async def look(session: Session, coming: frozenset[int]) -> dict[str, Found]:
+async def look(session: Session, coming: Mapping[str, int]) -> dict[str, Found]:
     """What QEMU has, by id; without the disks that are image files.
 
-    :param coming: sets of descriptors of the disks that are being plugged in just now.
+    :param coming: by id, sets of descriptors of the disks that are being plugged in just now; it may change meanwhile.
     :raise QmpError: it does not tell.
     """
     nodes: Any = await session.execute("query-named-block-nodes", {"flat": True}, _LOOK_DEADLINE)
@@ -41,7 +42,7 @@ async def look(session: Session, coming: frozenset[int]) -> dict[str, Found]:
             fdset = int(behind[1])
             source = difference.number_of(fdset) or labels.get(fdset, "")
             found[id_] = Found(id_, source, fdset, id_ in devices)
-    await _tidy(session, coming.union(one.fdset for one in found.values()), labels)
+    await _tidy(session, {one.fdset for one in found.values()}, coming, labels)
     return found
 
 
@@ -51,14 +52,14 @@ async def add(session: Session, bay: Bay, number: str, fd: int) -> None:
     :param number: of the disk behind ``fd``. :raise QmpError: QEMU does not take it.
     """
     fdset = difference.fdset(number)
-    await session.execute_with_fd("add-fd", {"fdset-id": fdset, "opaque": bay.host}, fd, DEADLINE)
     try:
+        await session.execute_with_fd("add-fd", {"fdset-id": fdset, "opaque": bay.host}, fd, DEADLINE)
         file = {**bay.blockdev["file"], "filename": f"/dev/fdset/{fdset}"}
         await session.execute("blockdev-add", {**bay.blockdev, "file": file}, DEADLINE)
     finally:
         # QEMU has a copy of its own by now, or never will: the set's would keep the disk open for ever.
         with contextlib.suppress(QmpError):
-            await session.execute("remove-fd", {"fdset-id": fdset}, DEADLINE)
+            await session.execute("remove-fd", {"fdset-id": fdset}, _LOOK_DEADLINE)
     await session.execute("device_add", bay.device, DEADLINE)
 
 
@@ -68,8 +69,6 @@ async def remove(session: Session, found: Found, deleted: asyncio.Event) -> None
     :param deleted: set at QEMU's word (DEVICE_DELETED) that it has let go of it.
     :raise QmpError: it does not.
     """
-    with contextlib.suppress(QmpRefused):  # ours have none any more
-        await session.execute("remove-fd", {"fdset-id": found.fdset}, DEADLINE)
     if found.device:
         try:
             await session.execute("device_del", {"id": found.id}, DEADLINE)
@@ -79,15 +78,18 @@ async def remove(session: Session, found: Found, deleted: asyncio.Event) -> None
         except QmpRefused as refused:
             if refused.error_class != "DeviceNotFound":
                 raise
+    # After that: the set's label is what tells which disk it was, should the product not let go of it.
+    with contextlib.suppress(QmpRefused):  # ours have none any more
+        await session.execute("remove-fd", {"fdset-id": found.fdset}, DEADLINE)
     await session.execute("blockdev-del", {"node-name": f"{found.id}-node"}, DEADLINE)
 
 
-async def _tidy(session: Session, used: frozenset[int], labels: dict[int, str]) -> None:
+async def _tidy(session: Session, used: set[int], coming: Mapping[str, int], labels: dict[int, str]) -> None:
     """A set of ours that no disk has: of a resident that was killed, or of a product that was paused meanwhile.
 
     (QEMU closes what is removed only while the product runs: monitor/fds.c.)
     """
     for fdset in labels:
-        if fdset >= difference.FIRST_FDSET and fdset not in used:
+        if fdset >= difference.FIRST_FDSET and fdset not in used and fdset not in coming.values():
             with contextlib.suppress(QmpRefused):
                 await session.execute("remove-fd", {"fdset-id": fdset}, DEADLINE)

@@ -1,14 +1,16 @@
-"""Which DVD drives hal-vmm has planned for the product: ``hotplug`` in /run/hal/plan.json, a contract."""
+"""Which DVD drives hal-vmm has planned for the product: ``hotplug`` in its plan."""
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from hal_core.errors import FileFormatError, HostError
-from hal_udev.plan import product
+from hal_udev.plan import planfile
+from hal_udev.plan.planfile import text
+
+_ID = re.compile("dvd[0-9]{1,4}")
 
 
 @dataclass(frozen=True)
@@ -27,24 +29,20 @@ class Drive:
 def read(run_dir: str) -> tuple[Drive, ...]:
     """() where nothing is planned yet since this host booted.
 
-    :raise FileFormatError: the file is damaged. :raise HostError: it cannot be read.
+    :raise FileFormatError, HostError: as :func:`hal_udev.plan.planfile.read`.
     """
-    path = product.path(run_dir)
-    try:
-        with open(path, encoding="utf-8") as file:
-            planned = json.load(file)
-        return tuple(_drive(entry) for entry in planned.get("hotplug", {}).get("drives", ()))
-    except FileNotFoundError:
-        return ()
-    except OSError as error:
-        raise HostError(f"{path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise FileFormatError(f"{path}: not a plan of hal-vmm's: {error}", "hal vmm apply") from None
+    return planfile.read(run_dir, _parse) or ()
+
+
+def _parse(planned: Any) -> tuple[Drive, ...]:
+    return tuple(_drive(entry) for entry in planned.get("hotplug", {}).get("drives", ()))
 
 
 def _drive(entry: Mapping[str, Any]) -> Drive:
-    id_, host, medium = entry["id"], entry["host"], entry["medium"]
-    texts = (id_, host) if medium is None else (id_, host, medium["node-name"], medium["file"]["driver"])
-    if not all(isinstance(text, str) and text for text in texts):
-        raise ValueError(f"{entry!r} is no DVD drive")
-    return Drive(id_, host, medium)
+    id_, medium = text(entry["id"]), entry["medium"]
+    if not _ID.fullmatch(id_):
+        raise ValueError(f"{id_!r} is not a DVD drive")
+    if medium is not None:
+        text(medium["node-name"])
+        text(medium["file"]["driver"])
+    return Drive(id_, text(entry["host"]), medium)

@@ -26,31 +26,42 @@ async def look(session: Session, id_: str) -> Virtual:
 
 async def insert(session: Session, drive: Drive, fd: int) -> None:
     """Put a disc in, and close the tray. :raise QmpError: QEMU does not."""
-    fdset = FIRST_FDSET + int(drive.id[len("dvd") :])
     await _open_tray(session, drive.id)
-    await _forget(session, drive)  # what a resident that was killed has left
-    with contextlib.suppress(QmpRefused):
-        await session.execute("remove-fd", {"fdset-id": fdset}, DEADLINE)
-    await session.execute_with_fd("add-fd", {"fdset-id": fdset, "opaque": drive.host}, fd, DEADLINE)
+    await let_go(session, drive)  # what a resident that was killed has left
     medium: Any = drive.medium
+    arguments = {"fdset-id": _fdset(drive), "opaque": drive.host}
+    file = {**medium["file"], "filename": f"/dev/fdset/{_fdset(drive)}"}
     try:
-        file = {**medium["file"], "filename": f"/dev/fdset/{fdset}"}
+        await session.execute_with_fd("add-fd", arguments, fd, DEADLINE)
         await session.execute("blockdev-add", {**medium, "file": file}, DEADLINE)
-    finally:
-        # QEMU has a copy of its own by now, or never will: the set's would keep the drive open, and its tray shut.
+        await _remove_fd(session, drive)  # QEMU has a copy of its own by now
+        await session.execute("blockdev-insert-medium", {"id": drive.id, "node-name": drive.node}, DEADLINE)
+    except QmpError:
+        # A disc that is half put in would keep the drive open, and its tray shut.
         with contextlib.suppress(QmpError):
-            await session.execute("remove-fd", {"fdset-id": fdset}, DEADLINE)
-    await session.execute("blockdev-insert-medium", {"id": drive.id, "node-name": drive.node}, DEADLINE)
+            await let_go(session, drive)
+        raise
     await close_tray(session, drive.id)
 
 
 async def take(session: Session, drive: Drive) -> None:
     """Take the disc out; the tray stays open. :raise QmpError: QEMU does not."""
     await _open_tray(session, drive.id)
-    with contextlib.suppress(QmpRefused):  # a descriptor that a paused QEMU has kept
-        await session.execute("remove-fd", {"fdset-id": FIRST_FDSET + int(drive.id[len("dvd") :])}, DEADLINE)
     await session.execute("blockdev-remove-medium", {"id": drive.id}, DEADLINE)
-    await _forget(session, drive)
+    await let_go(session, drive)
+
+
+async def let_go(session: Session, drive: Drive) -> None:
+    """See to it that QEMU does not have the real drive open, which has no disc in the product's drive any more.
+
+    :raise QmpError: it does.
+    """
+    await _remove_fd(session, drive)  # a paused QEMU keeps one
+    try:
+        await session.execute("blockdev-del", {"node-name": drive.node}, DEADLINE)
+    except QmpRefused as refused:
+        if "Failed to find node" not in str(refused):
+            raise
 
 
 async def ask_to_eject(session: Session, id_: str) -> None:
@@ -76,9 +87,10 @@ async def _open_tray(session: Session, id_: str) -> None:
     await session.execute("blockdev-open-tray", {"id": id_, "force": True}, DEADLINE)
 
 
-async def _forget(session: Session, drive: Drive) -> None:
-    try:
-        await session.execute("blockdev-del", {"node-name": drive.node}, DEADLINE)
-    except QmpRefused as refused:
-        if "Failed to find node" not in str(refused):
-            raise
+async def _remove_fd(session: Session, drive: Drive) -> None:
+    with contextlib.suppress(QmpRefused):  # there is none
+        await session.execute("remove-fd", {"fdset-id": _fdset(drive)}, DEADLINE)
+
+
+def _fdset(drive: Drive) -> int:
+    return FIRST_FDSET + int(drive.id[len("dvd") :])

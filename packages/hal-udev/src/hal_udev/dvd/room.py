@@ -8,19 +8,21 @@ somebody another push of the button.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-import os
+import math
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, Optional
 
-from hal_core.errors import HalError, HostError, QmpDisconnected
-from hal_core.patience import Patience
+from hal_core.errors import HalError, HostError, QmpDisconnected, QmpError
 from hal_core.qmp import Event, Session
 from hal_udev.dvd import decision, drives, qemu
 from hal_udev.dvd.decision import Seen
 from hal_udev.dvd.drives import Drive
 from hal_udev.dvd.tray import Tray
+from hal_udev.resident.errands import Errands
+from hal_udev.resident.opened import opened
 
 logger = logging.getLogger(__name__)
 
@@ -38,40 +40,36 @@ class DvdRoom:
         self._session = session
         self._tray = tray
         self._threads = threads
-        self._wake = wake
         self._run_dir = run_dir
         self._drives: tuple[Drive, ...] = ()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._errands = Errands(wake)
         self._buttons: set[str] = set()  # drives of the host's whose button was pushed
         self._again: set[str] = set()  # drives to look at once more, by id
         self._seen: dict[str, Seen] = {}
         self._discs: dict[str, str] = {}  # by id: which disc the product has
         self._locks: dict[str, str] = {}  # by id: why its door cannot be locked; "": it is
-        self._failures: dict[str, str] = {}
-        self._patience = Patience()
 
     def forget(self) -> None:
         """Somebody may have moved something."""
         self._again = {drive.id for drive in self._drives}
 
+    async def stop(self) -> None:
+        """Give up what has begun; the product keeps its disc, and the door its lock."""
+        await self._errands.stop()
+        self._buttons.clear()
+
     async def lost(self) -> None:
         """There is no product any more: whoever wants his disc back gets it."""
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        for state in (self._tasks, self._seen, self._discs, self._failures, self._locks):
+        await self.stop()
+        for state in (self._seen, self._discs, self._locks):
             state.clear()
-        self._patience = Patience()
         for drive in self._drives:
-            try:
-                await self._run(self._tray.lock, drive.host, False)
-            except HostError as error:
-                logger.debug("%s: %s", drive.id, error)
+            # Nobody waits for it: a drive may take its time, and QEMU may be back soon.
+            self._errands.begin(drive.id, drive.host, functools.partial(self._unlock, drive))
 
     async def idle(self) -> None:
         """Wait until everything that has begun is done."""
-        while self._tasks:
-            await asyncio.wait(self._tasks.values())
+        await self._errands.idle()
 
     async def follow(self, now: float) -> float:
         """Look at every drive that something may have happened to, while QEMU runs.
@@ -85,15 +83,13 @@ class DvdRoom:
             self.forget()
         for drive in known:
             pushed = drive.host in self._buttons
-            due = drive.id in self._again and (drive.medium is not None or pushed)
-            if drive.id not in self._tasks and (pushed or due) and drive.id not in self._patience.waiting(now):
+            due = drive.id in self._again and drive.medium is not None
+            if (pushed or due) and self._errands.may_begin(drive.id, now):
                 self._buttons.discard(drive.host)
                 self._again.discard(drive.id)
-                task = asyncio.create_task(self._do(drive, pushed))
-                self._tasks[drive.id] = task
-                task.add_done_callback(lambda _: self._wake())
+                self._errands.begin(drive.id, drive.host, functools.partial(self._do, drive, pushed))
         busy = any(seen.host == decision.BUSY for seen in self._seen.values())
-        return min(self._patience.next_time(now), now + _SPINNING_UP_SECONDS if busy else float("inf"))
+        return min(self._errands.next_time(now), now + _SPINNING_UP_SECONDS if busy else math.inf)
 
     def event(self, event: Event) -> bool:
         """The product has moved its tray, or runs again."""
@@ -113,41 +109,47 @@ class DvdRoom:
         return [{"id": drive.id, "host": drive.host, **self._state(drive, connected)} for drive in self._drives]
 
     def problems(self) -> list[str]:
-        return [f"{drive.host}: {self._locks[drive.id]}" for drive in self._drives if self._locks.get(drive.id)]
+        """None beside the drives' own."""
+        return []
 
     def _state(self, drive: Drive, connected: bool) -> dict[str, str]:
-        wait, seen = self._patience.of(drive.id), self._seen.get(drive.id)
+        failure, seen = self._errands.failure(drive.id), self._seen.get(drive.id)
         if not connected:
             return {"state": "no product", "reason": ""}
-        if wait:
-            return {"state": "retrying", "reason": f"{self._failures.get(drive.id, '')}; again after {wait.pause:g} s"}
+        if failure:
+            return {"state": "retrying", "reason": failure}
         if drive.medium is None:
             return {"state": "attached", "reason": "the product has the drive itself"}
         if seen is None or seen.host == decision.BUSY:
             return {"state": "waiting", "reason": "the drive is reading the disc" if seen else ""}
         texts = {decision.DISC: "a disc", decision.EMPTY: "no disc", decision.OPEN: "the tray is open"}
-        return {"state": "attached", "reason": texts.get(seen.host, "the drive is gone")}
+        inside = texts.get(seen.host, "the drive is gone")
+        return {"state": "attached", "reason": "; ".join(filter(None, (inside, self._locks.get(drive.id))))}
 
     async def _do(self, drive: Drive, pushed: bool) -> None:
-        now = asyncio.get_running_loop().time
-        try:
-            if pushed:
-                await qemu.ask_to_eject(self._session, drive.id)
-            if drive.medium is not None:
+        if pushed:
+            await self._pass_on(drive)
+        if drive.medium is not None:
+            try:
                 await self._step(drive)
-        except QmpDisconnected as error:
-            logger.debug("%s: %s", drive.id, error)
-        except HalError as error:
-            if self._failures.get(drive.id) != str(error):
-                logger.error("%s: %s", drive.host, error)
-            self._failures[drive.id] = str(error)
-            self._patience.tried(drive.id, True, now())
-            self._again.add(drive.id)
-        else:
-            self._failures.pop(drive.id, None)
-            self._patience.tried(drive.id, False, now())
-        finally:
-            self._tasks.pop(drive.id, None)
+            except HalError:
+                self._again.add(drive.id)
+                raise
+
+    async def _pass_on(self, drive: Drive) -> None:
+        """Its button was pushed. Not tried again: a tray that opens a minute later surprises everybody."""
+        try:
+            await qemu.ask_to_eject(self._session, drive.id)
+        except QmpDisconnected:
+            raise
+        except QmpError as error:
+            logger.warning("%s: the product does not hear of its button: %s", drive.host, error)
+
+    async def _unlock(self, drive: Drive) -> None:
+        try:
+            await self._run(self._tray.lock, drive.host, False)
+        except HostError as error:
+            logger.debug("%s", error)  # it has no lock, or is gone
 
     async def _step(self, drive: Drive) -> None:
         """Look at both drives, and do what follows, until nothing does."""
@@ -171,11 +173,8 @@ class DvdRoom:
 
     async def _act(self, drive: Drive, what: str, disc: str) -> None:
         if what == decision.INSERT:
-            fd = await self._run(self._tray.open_disc, drive.host)
-            try:
+            async with opened(self._threads, self._tray.open_disc, drive.host) as fd:
                 await qemu.insert(self._session, drive, fd)
-            finally:
-                os.close(fd)
             self._discs[drive.id] = disc
         elif what in (decision.TAKE, decision.EJECT):
             self._discs.pop(drive.id, None)
@@ -184,6 +183,7 @@ class DvdRoom:
             if what == decision.EJECT:
                 await self._run(self._tray.eject, drive.host)
         elif what == decision.OPEN_HOST:
+            await qemu.let_go(self._session, drive)
             await self._run(self._tray.eject, drive.host)
         elif what == decision.CLOSE_HOST:
             await self._run(self._tray.close, drive.host)

@@ -16,16 +16,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Optional, Protocol
 
 from hal_core import config, qmp
-from hal_core.errors import FileFormatError, HalError, HostError, QmpDisconnected
+from hal_core.errors import HalError, QmpDisconnected
 from hal_core.qmp import Event, Session
-from hal_udev import pins
 from hal_udev.config import UdevConfig
 from hal_udev.hardware import Hardware
-from hal_udev.plan import product, usbplan
-from hal_udev.plan.ports import Pin
+from hal_udev.plan import planfile, product, usbplan
 from hal_udev.plan.product import Product
 from hal_udev.plan.usbplan import Planned, UsbPlan
 from hal_udev.resident import qemu
+from hal_udev.resident.pinned import Pinned
 from hal_udev.resident.plugger import Plugger
 from hal_udev.resident.report import Report, Told
 from hal_udev.resident.rooms import Maker, Rooms
@@ -42,7 +41,7 @@ UDEV_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 0.25
 _THREADS = 8
 
-_QEMU, _PORTS, _CONFIG, _HARDWARE = "QEMU", "the product's ports", "hal.toml", "the hardware"
+_QEMU, _CONFIG, _HARDWARE = "QEMU", "hal.toml", "the hardware"
 
 
 class Woken(Protocol):
@@ -78,11 +77,11 @@ class Loop:
         self._threads = ThreadPoolExecutor(_THREADS, "devices")
         self._plugger = Plugger(self._session, hardware, self._threads, self._again.set)
         self._report = Report(STATUS.path(run_dir))
-        self._rooms = Rooms([make(self._session, self._threads, self._again.set, run_dir) for make in rooms])
+        self._rooms = Rooms(rooms, self._session, run_dir, self._report, self._write)
         self._connected = False
         self._stopping = False
         self._configured = False
-        self._pins = self._read_pins()
+        self._pinned = Pinned(self._report)
         self._product = product.NOTHING
         self._product_seen: Optional[tuple[int, int]] = None
         self._last: tuple[list[Told], tuple[str, ...]] = ([], ())  # what was told last
@@ -112,8 +111,10 @@ class Loop:
                 await asyncio.wait({busy}, timeout=qemu.DEADLINE)
                 keeping.cancel()
                 await asyncio.gather(keeping, return_exceptions=True)
-                await self._lost()
+                await self._plugger.lost()
+                await self._rooms.end(gone=False)
                 await self._session.close()
+                self._rooms.close()
                 self._threads.shutdown()
 
     async def _rounds(self) -> None:
@@ -129,7 +130,7 @@ class Loop:
                 try:
                     await asyncio.wait_for(self._again.wait(), max(0.0, until - loop.time()))
                 except asyncio.TimeoutError:
-                    self._forget()  # nothing has happened for a while: see whether that is so
+                    self._plugger.forget()  # nothing has happened for a while: see whether that is so
 
     async def round(self) -> float:
         """One look, and what follows from it.
@@ -138,19 +139,19 @@ class Loop:
         """
         loop = asyncio.get_running_loop()
         now, again = loop.time(), math.inf
+        self._rooms.check()
         self._configure()
-        rooms_again = await self._rooms.follow(self._report, now) if self._connected else math.inf
         try:
             devices = await loop.run_in_executor(self._threads, self._hardware.look)
             self._know_product()
             around = self._hardware.surroundings(self._run_dir, self._product.com_ports)
-            plan = usbplan.plan(devices, self._settings, around, self._product.buses, self._pins)
+            plan = usbplan.plan(devices, self._settings, around, self._product.buses, self._pinned.pins)
         except HalError as error:
             self._report.problem(_HARDWARE, str(error))
             self._write()
-            return min(rooms_again, now + UDEV_SECONDS)
+            return now + UDEV_SECONDS
         self._report.resolved(_HARDWARE)
-        self._pin(plan.pins)
+        self._pinned.keep(plan.pins)
         unsettled = self._unsettled(plan, now)
         if self._connected:
             try:
@@ -163,7 +164,7 @@ class Loop:
                 again = now + UDEV_SECONDS
         self._last = [self._told(one, unsettled) for one in plan.devices], plan.notes
         self._write()
-        return min([again, rooms_again, *(self._first_seen[number] + UDEV_SECONDS for number in unsettled)])
+        return min([again, *(self._first_seen[number] + UDEV_SECONDS for number in unsettled)])
 
     def _told(self, planned: Planned, unsettled: frozenset[int]) -> Told:
         if planned.keep:
@@ -200,7 +201,7 @@ class Loop:
     def _know_product(self) -> None:
         """Read hal-vmm's plan where it is another one than the last time."""
         try:
-            status = os.stat(product.path(self._run_dir))
+            status = os.stat(planfile.path(self._run_dir))
             seen = (status.st_ino, status.st_mtime_ns)
         except FileNotFoundError:
             seen = None
@@ -208,50 +209,28 @@ class Loop:
             self._product = Product(()) if seen is None else product.read(self._run_dir)
             self._product_seen = seen
 
-    def _read_pins(self) -> tuple[Pin, ...]:
-        try:
-            return pins.read()
-        except FileFormatError as error:
-            # Kept for whoever wants to know; the product sees its devices in other ports than before.
-            with contextlib.suppress(OSError):
-                os.replace(pins.path(), f"{pins.path()}.damaged")
-            logger.error("%s; it is now %s.damaged", error.message, pins.path())
-        except HostError as error:
-            logger.error("%s: ports are assigned anew", error)
-        return ()
-
-    def _pin(self, wanted: tuple[Pin, ...]) -> None:
-        """Before anything is plugged in: a port must not get another place because we were killed."""
-        if wanted == self._pins:
-            return
-        self._pins = wanted
-        try:
-            pins.write(wanted)
-            self._report.resolved(_PORTS)
-        except OSError as error:
-            self._report.problem(_PORTS, f"{pins.path()} is not written: {error.strerror}; they may change")
-
     async def _with_qemu(self, session: Session) -> None:
         """A QEMU has come: it has nothing of ours, or what the last resident has plugged in."""
-        self._forget()
+        self._plugger.forget()
         self._connected = True
         self._again.set()
+        self._rooms.begin()
         try:
             await session.lost()
         finally:
             self._connected = False
-            await self._lost()
+            await self._plugger.lost()
+            await self._rooms.end(gone=not session.connected)  # otherwise it is we who end
             self._again.set()
 
     def _event(self, event: Event) -> None:
         if event.name == "DEVICE_DELETED":
-            self._forget()
+            self._plugger.forget()
             self._again.set()
         elif event.name == "RESUME":
             self._plugger.untidy()
             self._again.set()
-        if self._rooms.event(event):
-            self._again.set()
+        self._rooms.event(event)
 
     def _woken(self, events: Woken) -> None:
         self._rooms.hear(events.drain())
@@ -259,11 +238,3 @@ class Loop:
 
     def _write(self) -> None:
         self._report.write(*self._last, self._connected, self._rooms.told(self._connected))
-
-    def _forget(self) -> None:
-        self._plugger.forget()
-        self._rooms.forget()
-
-    async def _lost(self) -> None:
-        await self._plugger.lost()
-        await self._rooms.lost()
