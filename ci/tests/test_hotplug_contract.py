@@ -16,10 +16,11 @@ import pytest
 from hal_core.machine import Optical
 from hal_core.qmp import Session
 from hal_core.testing import synthetic
-from hal_udev.disks import bays, qemu
+from hal_udev.disks import bays, difference, qemu
+from hal_udev.disks.present import Present
 from hal_udev.dvd import drives
 from hal_udev.plan import planfile, product
-from hal_vmm.config import VmmConfig
+from hal_vmm.config import DevicesConfig, VmmConfig
 from hal_vmm.launch import hotplug
 from hal_vmm.plan import guest
 from hal_vmm.qemu import flavour_builtin
@@ -49,6 +50,23 @@ def test_hal_udev_reads_what_hal_vmm_writes(run_dir: Path) -> None:
     assert product.read(str(run_dir)).buses
 
 
+@pytest.mark.parametrize(("era", "disks"), [("modern", 3), ("pre-virtio", 9), ("ide", 9)])
+def test_a_plan_is_about_the_very_disks_that_it_was_made_of(tmp_path: Path, era: str, disks: int) -> None:
+    """Or hal-udev would ask for another one for ever: those that stay with the host, or have no place, are in it too."""
+    machine = synthetic.machine(disks=disks, hal_disk=True)
+    kept, stick = machine.disks[-1].name, dataclasses.replace(synthetic.usb_key(1), name="sdy")
+    machine = dataclasses.replace(machine, disks=(*machine.disks, stick))
+    flavour = flavour_builtin.assume("el9")
+    planned = guest.plan(machine, VmmConfig(era=era, devices=DevicesConfig(keep_disks=(kept,))), flavour)
+    told = {**planned.to_json(), "hotplug": hotplug.to_json(planned, flavour)}
+    Path(planfile.path(str(tmp_path))).write_text(json.dumps(told))
+    known = bays.read(str(tmp_path))
+    assert known
+    here = [Present(disk, f"8:{16 * index}") for index, disk in enumerate(machine.disks)]
+    assert difference.out_of_date(known, here) == ""
+    assert difference.out_of_date(known, here[1:]) or here[0].disk.hal_device
+
+
 @pytest.fixture
 def loop_device(tmp_path: Path) -> Iterator[str]:
     image = tmp_path / "disk.img"
@@ -75,7 +93,7 @@ def test_a_qemu_takes_the_disk_as_it_was_planned(run_dir: Path, loop_device: str
             await qemu.add(session, known.bays[1], "7:0", fd)
         finally:
             os.close(fd)
-        assert set(await qemu.look(session, frozenset())) == {"disk1"}
+        assert set(await qemu.look(session, {})) == {"disk1"}
         ask = ("serial", "wwn", "scsi-id", "bootindex")
         path = "/machine/peripheral/disk1"
         found = {name: await session.execute("qom-get", {"path": path, "property": name}) for name in ask}

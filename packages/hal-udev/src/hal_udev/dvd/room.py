@@ -65,7 +65,7 @@ class DvdRoom:
             state.clear()
         for drive in self._drives:
             # Nobody waits for it: a drive may take its time, and QEMU may be back soon.
-            self._errands.begin(drive.id, drive.host, functools.partial(self._unlock, drive))
+            self._errands.begin(drive.id, drive.id, functools.partial(self._unlock, drive))
 
     async def idle(self) -> None:
         """Wait until everything that has begun is done."""
@@ -87,7 +87,7 @@ class DvdRoom:
             if (pushed or due) and self._errands.may_begin(drive.id, now):
                 self._buttons.discard(drive.host)
                 self._again.discard(drive.id)
-                self._errands.begin(drive.id, drive.host, functools.partial(self._do, drive, pushed))
+                self._errands.begin(drive.id, drive.id, functools.partial(self._do, drive, pushed))
         busy = any(seen.host == decision.BUSY for seen in self._seen.values())
         return min(self._errands.next_time(now), now + _SPINNING_UP_SECONDS if busy else math.inf)
 
@@ -169,7 +169,7 @@ class DvdRoom:
             await self._act(drive, what, disc)
             if decision.after(what, seen) is None:
                 del self._seen[drive.id]
-        raise HostError("it does not come to rest: neither the tray nor the product's does what it is told")
+        raise HostError(f"{drive.host}: it does not come to rest: neither tray does what it is told")
 
     async def _act(self, drive: Drive, what: str, disc: str) -> None:
         if what == decision.INSERT:

@@ -155,7 +155,7 @@ class Rooms:
 
     def hear(self, devices: Sequence[dict[str, str]]) -> None:
         """What udev says. Nobody listens while there is no QEMU: a button that was pushed then is not pushed later."""
-        if self._tasks:
+        if self._tasks and devices:
             for one in self._all:
                 for device in devices:
                     one.room.hear(device)
