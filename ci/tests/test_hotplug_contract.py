@@ -52,7 +52,7 @@ def test_hal_udev_reads_what_hal_vmm_writes(run_dir: Path) -> None:
 
 @pytest.mark.parametrize(("era", "disks"), [("modern", 3), ("pre-virtio", 9), ("ide", 9)])
 def test_a_plan_is_about_the_very_disks_that_it_was_made_of(tmp_path: Path, era: str, disks: int) -> None:
-    """Or hal-udev would ask for another one for ever: those that stay with the host, or have no place, are in it too."""
+    """Or hal-udev would ask for another one for ever. Those that stay with the host, or have no place, are in it."""
     machine = synthetic.machine(disks=disks, hal_disk=True)
     kept, stick = machine.disks[-1].name, dataclasses.replace(synthetic.usb_key(1), name="sdy")
     machine = dataclasses.replace(machine, disks=(*machine.disks, stick))
