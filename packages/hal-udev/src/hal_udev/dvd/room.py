@@ -99,10 +99,11 @@ class DvdRoom:
 
     def hear(self, device: dict[str, str]) -> None:
         """What udev says of a drive: its button was pushed, or something was put in or taken out."""
-        host = device.get("DEVNAME", "")
-        if device.get("DISK_EJECT_REQUEST") == "1":
-            self._buttons.add(host)
-        self._again.update(drive.id for drive in self._drives if drive.host == host)
+        for drive in self._drives:
+            if drive.host == device.get("DEVNAME"):
+                self._again.add(drive.id)
+                if device.get("DISK_EJECT_REQUEST") == "1":
+                    self._buttons.add(drive.host)
 
     def told(self, connected: bool) -> list[dict[str, Any]]:
         """How it is with every drive: for ``hal udev status``."""
