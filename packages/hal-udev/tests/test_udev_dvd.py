@@ -143,6 +143,11 @@ def test_a_disc_that_does_not_come_out_is_not_put_back_in() -> None:
     assert decide(inside, Seen(DISC, Virtual(False, True))) == decision.OPEN_HOST
 
 
+def test_a_disc_that_could_not_be_put_in_is_put_in_again_and_not_ejected() -> None:
+    before = decision.after(decision.INSERT, Seen(DISC, Virtual(False, False)))
+    assert decide(before, Seen(DISC, Virtual(False, True))) == decision.INSERT
+
+
 def test_while_a_disc_is_being_read_nothing_is_done() -> None:
     for virtual in (Virtual(True, True), Virtual(True, False), Virtual(False, True), Virtual(False, False)):
         assert decide(None, Seen(BUSY, virtual)) == decision.NOTHING

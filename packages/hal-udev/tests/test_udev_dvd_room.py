@@ -230,3 +230,46 @@ def test_a_resident_that_is_killed_leaves_a_drive_that_the_next_one_understands(
         assert await one.drive() == (0, True)
 
     with_bench(tmp_path, story)
+
+
+def test_a_resident_that_ends_leaves_the_door_locked(tmp_path: Path) -> None:
+    async def story(one: Bench) -> None:
+        one.put_in(0)
+        await one.settle()
+        await one.room.stop()
+        await one.room.idle()
+        assert one.tray.locked, "the product has its disc mounted"
+
+    with_bench(tmp_path, story)
+
+
+def test_a_disc_that_qemu_does_not_take_leaves_nothing_open(tmp_path: Path) -> None:
+    async def story(one: Bench) -> None:
+        one.tray.status, one.tray.inside = DISC, str(tmp_path / "2.iso")  # a file: no device
+        told = await one.settle()
+        assert told["state"] == "retrying"
+        assert "host_device" in told["reason"]
+        assert await one.sets() == []
+        assert "dvd0-medium" not in await one.nodes()
+        one.put_in(0)
+        await one.room.follow(asyncio.get_running_loop().time() + 60)
+        await one.room.idle()
+        assert await one.drive() == (2, False)
+
+    with_bench(tmp_path, story)
+
+
+def test_a_button_of_a_drive_that_qemu_does_not_have_is_told_and_not_pushed_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(one: Bench) -> None:
+        write_plan(paths.run_dir(), {}, {"drives": [{"id": "dvd7", "host": "/dev/sr7", "medium": None}]})
+        await one.settle()
+        one.room.hear({"DEVNAME": "/dev/sr7", "DISK_EJECT_REQUEST": "1"})
+        assert (await one.settle())["state"] == "attached"
+        assert sum("does not hear of its button" in text for text in caplog.messages) == 1
+        one.room.hear({"DEVNAME": "/dev/sr0", "DISK_EJECT_REQUEST": "1"})  # somebody else's drive
+        await one.settle()
+        assert sum("does not hear of its button" in text for text in caplog.messages) == 1
+
+    with_bench(tmp_path, story)

@@ -39,8 +39,8 @@ class Seen:
 
 
 def after(what: str, now: Seen) -> Optional[Seen]:
-    """What to compare the next look with: nothing, where it was us who opened the product's tray."""
-    return None if what == TAKE else now
+    """What to compare the next look with: nothing, where it is us who open the product's tray, perhaps in vain."""
+    return None if what in (INSERT, TAKE) else now
 
 
 def decide(before: Optional[Seen], now: Seen, same_disc: bool = True) -> str:

@@ -160,7 +160,11 @@ class DvdRoom:
             if seen.virtual.medium:
                 self._discs.setdefault(drive.id, disc)  # of the resident before us
             what = decision.decide(self._seen.get(drive.id), seen, self._discs.get(drive.id) in (None, disc))
-            self._seen[drive.id] = seen
+            remembered = decision.after(what, seen)
+            if remembered:
+                self._seen[drive.id] = remembered
+            else:
+                self._seen.pop(drive.id, None)
             if what == decision.NOTHING:
                 if host == decision.BUSY:
                     self._again.add(drive.id)
@@ -168,8 +172,6 @@ class DvdRoom:
                 return
             logger.info("%s: %s", drive.host, what)
             await self._act(drive, what, disc)
-            if decision.after(what, seen) is None:
-                del self._seen[drive.id]
         raise HostError(f"{drive.host}: it does not come to rest: neither tray does what it is told")
 
     async def _act(self, drive: Drive, what: str, disc: str) -> None:
