@@ -47,6 +47,7 @@ board = "pc"
 memory_mib = 64
 serial_ports = 1
 dvd = true
+bays = 1
 watchdog = "i6300esb"
 cpu = { sockets = 1, cores = 1, threads = 1 }
 smbios = { manufacturer = "Acme, Inc.", product = "P", serial = "S", uuid = "9d3f1c52-6a1e-4f0b-8c55-0a1b2c3d4e0f" }
@@ -139,6 +140,24 @@ def test_the_power_is_cut_and_comes_back(prompt: Machine, tmp_path: Path, images
         prompt.pull_cable(1)
     with pytest.raises(LabError, match="on already"):
         prompt.power_on()
+
+
+def test_a_disk_in_a_bay_stays_there_over_a_power_cut(prompt: Machine, tmp_path: Path) -> None:
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(bytes(1 << 20))
+    prompt.insert_disk(0, disk, "BAY-1")
+    with pytest.raises(LabError, match="disk BAY-1 is in bay 0"):
+        prompt.insert_disk(0, disk, "BAY-2")
+    with pytest.raises(LabError, match="1 bays, counted from 0: no bay 1"):
+        prompt.insert_disk(1, disk, "BAY-2")
+    prompt.cut_power()
+    prompt.power_on()
+    assert any(drive.get("qdev") == "bay0" for drive in prompt.execute("query-block"))
+    prompt.pull_disk(0)
+    assert not any(drive.get("qdev") == "bay0" for drive in prompt.execute("query-block"))
+    with pytest.raises(LabError, match="bay 0 is empty; disks are in: none"):
+        prompt.pull_disk(0)
+    prompt.insert_disk(0, disk, "BAY-2")
 
 
 def test_keyboard_and_screen(prompt: Machine, tmp_path: Path) -> None:

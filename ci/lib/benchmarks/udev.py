@@ -29,7 +29,7 @@ from benchmarks.measure import BenchError, Row, Variant, interleave, median_of
 from hal_core import paths
 from hal_core.testing import synthetic
 from hal_udev.config import UdevConfig
-from hal_udev.plan import product
+from hal_udev.plan import planfile
 from hal_udev.resident.loop import Loop
 from hal_udev.testing.server import FakeServer, ModelQemu
 
@@ -109,8 +109,9 @@ class _Bell:
     def fileno(self) -> int:
         return self._heard.fileno()
 
-    def drain(self) -> None:
+    def drain(self) -> list[dict[str, str]]:
         self._heard.recv(4096)
+        return []  # nothing of disks and drives
 
     def ring(self) -> None:
         self._rung.send(b"!")
@@ -167,7 +168,7 @@ def _directories() -> Iterator[None]:
             os.mkdir(directory)
         with mock.patch.dict(os.environ, there):
             buses = [{"bus": bus, "ports": ports} for bus, ports in _BUSES.items()]
-            Path(product.path(paths.run_dir())).write_text(json.dumps({"usb_buses": buses, "serial": []}))
+            Path(planfile.path(paths.run_dir())).write_text(json.dumps({"usb_buses": buses, "serial": []}))
             yield
 
 

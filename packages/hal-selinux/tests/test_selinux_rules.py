@@ -131,6 +131,10 @@ ALLOWED = [
     ("hal_udev_t", "proc_t", "file", "open read", "what the host has mounted"),
     ("hal_udev_t", "udev_runtime_t", "file", "getattr open read", "is udev through with it?"),
     ("hal_udev_t", "usb_device_t", "chr_file", "open read write ioctl", "devices, opened for QEMU"),
+    ("hal_udev_t", "fixed_disk_device_t", "blk_file", "open read write ioctl", "disks, opened for QEMU"),
+    ("hal_udev_t", "removable_device_t", "blk_file", "open read ioctl", "DVD drives, and their trays"),
+    ("hal_udev_t", "kmsg_device_t", "chr_file", "open read", "why a disk has failed"),
+    ("hal_udev_t", "hal_udev_t", "capability2", "syslog", "… which may be kept from others"),
     ("hal_qemu_t", "hal_udev_t", "fd", "use", "… and handed over"),
     ("hal_udev_t", "hal_qmp_t", "sock_file", "write", "QMP"),
     ("hal_udev_t", "hal_qemu_launch_t", "unix_stream_socket", "connectto", "… by the launcher's socket"),
@@ -318,8 +322,10 @@ FORBIDDEN = [
     ("hal_vmm_plan_t", "hal_unit_file_t", "service", "start stop", "units"),
     # the product's network
     ("hal_udev_t", "shadow_t", "file", TOUCH, "the host's passwords"),
-    ("hal_udev_t", "fixed_disk_device_t", "blk_file", "open read write", "disks"),
-    ("hal_udev_t", "removable_device_t", "blk_file", "open read write", "DVD drives"),
+    ("hal_udev_t", "fixed_disk_device_t", "blk_file", "create unlink setattr", "disks that are not there"),
+    ("hal_udev_t", "removable_device_t", "blk_file", "write append create unlink", "discs"),
+    ("hal_udev_t", "kmsg_device_t", "chr_file", "write append", "the kernel's log"),
+    ("hal_udev_t", "proc_kmsg_t", "file", "open read", "… and the way to it that empties it"),
     ("hal_udev_t", "kvm_device_t", "chr_file", "open read write", "KVM"),
     ("hal_udev_t", "memory_device_t", "chr_file", "open read write", "the host's memory"),
     ("hal_udev_t", "vfio_device_t", "chr_file", "open read write", "PCI devices"),
@@ -562,12 +568,21 @@ def test_devices_are_asked_what_is_needed_and_no_more(facts: dict[str, Any]) -> 
     termios = {0x5401, 0x5402, 0x5413}  # include/uapi/asm-generic/ioctls.h; not TIOCSTI, which types
     keyboard_and_beeper = {0x4B2F, 0x4B32, 0x4B33, 0x4B3A, 0x4B45}  # include/uapi/linux/kd.h
     virtual_terminal = {0x5602, 0x5603, 0x5605, 0x5606}  # include/uapi/linux/vt.h
+    blkgetsize64 = 0x1272  # include/uapi/linux/fs.h: a disk's size, which does no harm; not SG_IO
+    drive = {
+        0x5309,
+        0x5319,
+        0x5326,
+        0x5329,
+    }  # include/uapi/linux/cdrom.h: tray, lock, what is in it; not CDROM_SEND_PACKET
     usbdevfs_ioctl = 0x5512  # include/uapi/linux/usbdevice_fs.h: what a driver of the host's is told
     assert facts["ioctls"] == {
         "hal_vmm_plan_t hal_vmm_plan_t udp_socket": [siocethtool],
         "hal_netcfg_t hal_netcfg_t udp_socket": [siocethtool],
         "hal_netcfg_t tun_tap_device_t chr_file": [tunsetiff, tunsetpersist],
         "hal_udev_t usb_device_t chr_file": [usbdevfs_ioctl],
+        "hal_udev_t fixed_disk_device_t blk_file": [blkgetsize64],
+        "hal_udev_t removable_device_t blk_file": sorted(drive),
         "hal_console_t tty_device_t chr_file": sorted({*termios, *keyboard_and_beeper, *virtual_terminal}),
         "hal_console_t framebuf_device_t chr_file": [0x4600, 0x4602],  # include/uapi/linux/fb.h: what it says of itself
     }

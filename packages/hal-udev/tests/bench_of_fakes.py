@@ -14,8 +14,9 @@ from typing import Any, Optional
 
 from hal_core import paths
 from hal_udev.config import UdevConfig
-from hal_udev.plan import product
+from hal_udev.plan import planfile
 from hal_udev.resident.loop import Loop
+from hal_udev.resident.rooms import Maker
 from hal_udev.statusfile import STATUS
 from hal_udev.testing.server import FakeServer, ModelQemu
 
@@ -33,8 +34,9 @@ class Bell:
     def fileno(self) -> int:
         return self._heard.fileno()
 
-    def drain(self) -> None:
+    def drain(self) -> list[dict[str, str]]:
         self._heard.recv(4096)
+        return [{"DEVNAME": "/dev/sr0"}]
 
     def ring(self) -> None:
         self._rung.send(b"!")
@@ -88,8 +90,8 @@ class Bench:
         await self.until(is_so, "the product does not have what is plugged in")
 
     @asynccontextmanager
-    async def resident(self, settings: Optional[UdevConfig] = None) -> AsyncIterator[Loop]:
-        loop = Loop(self.server, settings or UdevConfig(), paths.run_dir(), lambda _: None, self.qemu)
+    async def resident(self, settings: Optional[UdevConfig] = None, *rooms: Maker) -> AsyncIterator[Loop]:
+        loop = Loop(self.server, settings or UdevConfig(), paths.run_dir(), lambda _: None, self.qemu, rooms)
         self.loop = loop
         self.qemu.tell = loop._event  # as its own session would
         task = asyncio.create_task(loop.run(self.bell))
@@ -104,7 +106,7 @@ class Bench:
 async def bench(running: bool = True) -> AsyncIterator[Bench]:
     """With a product that runs."""
     buses = [{"bus": bus, "ports": ports} for bus, ports in BUSES.items()]
-    with open(product.path(paths.run_dir()), "w", encoding="utf-8") as file:
+    with open(planfile.path(paths.run_dir()), "w", encoding="utf-8") as file:
         json.dump({"usb_buses": buses, "serial": []}, file)
     server, bell = FakeServer(), Bell()
     qemu = ModelQemu(server, BUSES, lambda _: None)

@@ -18,7 +18,7 @@ from hal_core.testing import synthetic
 from hal_udev.commands import apply_command, plan_command, status_command
 from hal_udev.config import UdevConfig
 from hal_udev.main import PROGRAM
-from hal_udev.plan import product, udevrules
+from hal_udev.plan import planfile, udevrules
 from hal_udev.statusfile import STATUS
 
 DEVICES = (
@@ -169,7 +169,7 @@ def test_every_state_that_the_resident_writes_is_one_that_the_help_knows() -> No
 def test_apply_tells_udev_and_the_resident(
     resident: Any, server: str, directories: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Path(product.path(paths.run_dir())).write_text('{"usb_buses": [{"bus": "xhci.0", "ports": 15}], "serial": []}')
+    Path(planfile.path(paths.run_dir())).write_text('{"usb_buses": [{"bus": "xhci.0", "ports": 15}], "serial": []}')
     made = plan_command.make
     monkeypatch.setattr(plan_command, "make", lambda root, settings: made(server, settings))
     write_status(resident.pid, told("1-1.4", "attached"), told("1-2", "attached"))
@@ -204,3 +204,20 @@ def test_apply_without_permission(monkeypatch: pytest.MonkeyPatch, directories: 
     monkeypatch.setattr(udevrules, "DIRECTORY", "/proc/nowhere")
     with pytest.raises(HostError, match=r"^/proc/nowhere/59-hal-udev\.rules: "):
         apply_command.main([])
+
+
+def test_disks_and_drives_have_tables_of_their_own(resident: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    disk = {"host": "/dev/sdb", "name": "Acme D", "serial": "S1", "place": "pci-1", "io_errors": 0}
+    disks = [
+        {"id": "disk0", **disk, "state": "attached", "reason": ""},
+        {"id": "disk3", **disk, "state": "errors", "reason": "2 I/O errors, the last one: read: Input/output error"},
+    ]
+    drive = {"id": "dvd0", "host": "/dev/sr0", "state": "attached", "reason": "no disc"}
+    write_status(resident.pid, disks=disks, dvd=[drive])
+    text = said(capsys, "status", status=1)
+    assert "wrong:\n  disk3 /dev/sdb: 2 I/O errors" in text
+    assert [line.split()[:2] for line in text.splitlines() if "/dev/sdb" in line][:2] == [
+        ["0", "/dev/sdb"],
+        ["3", "/dev/sdb"],
+    ]
+    assert "/dev/sr0" in text

@@ -39,7 +39,8 @@ def message(subsystem, **properties):  # systemd's device-monitor.c, monitor_net
     properties = {"ACTION": "add", "SUBSYSTEM": subsystem, "SEQNUM": "7", **properties}
     body = b"".join(f"{key}={value}\0".encode() for key, value in properties.items())
     head = struct.pack("=8s", b"libudev") + struct.pack(">I", 0xFEEDCAFE) + struct.pack("=III", 40, 40, len(body))
-    return head + struct.pack(">IIII", murmur(subsystem.encode()), 0, 0, 0) + body
+    kinds = murmur(subsystem.encode()), murmur(properties["DEVTYPE"].encode()) if "DEVTYPE" in properties else 0
+    return head + struct.pack(">IIII", *kinds, 0, 0) + body
 
 events = Events()
 sender = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15)  # NETLINK_KOBJECT_UEVENT
@@ -51,6 +52,10 @@ def heard():
 assert not heard()
 sender.sendto(message("block", DEVPATH="/devices/virtual/block/loop0"), (0, 2))
 assert not heard(), "of other subsystems"
+drive = {"DEVPATH": "/devices/pci0000:00/block/sr0", "DEVTYPE": "disk", "DEVNAME": "/dev/sr0"}
+sender.sendto(message("block", **drive, DISK_EJECT_REQUEST="1"), (0, 2))
+((button),) = events.drain()
+assert (button["DEVNAME"], button["DISK_EJECT_REQUEST"]) == ("/dev/sr0", "1"), button
 for _ in range(3):
     sender.sendto(message("usb", DEVPATH="/devices/pci0000:00/0000:00:14.0/usb1/1-1", DEVTYPE="usb_device"), (0, 2))
 assert heard()

@@ -23,7 +23,7 @@ from hal_core.machine import UsbDevice, UsbInterface
 from hal_core.testing import synthetic
 from hal_udev import pins
 from hal_udev.config import KeepConfig, UdevConfig
-from hal_udev.plan import product
+from hal_udev.plan import planfile
 from hal_udev.resident import loop as loop_module
 
 
@@ -422,7 +422,7 @@ def test_ports_that_cannot_be_written_down_do_not_keep_a_device_from_the_product
 
 def test_a_product_with_fewer_ports_than_devices_is_told() -> None:
     async def story(one: Bench) -> None:
-        with open(product.path(paths.run_dir()), "w", encoding="utf-8") as file:
+        with open(planfile.path(paths.run_dir()), "w", encoding="utf-8") as file:
             json.dump({"usb_buses": [{"bus": "xhci.0", "ports": 2}], "serial": []}, file)
         for number in (1, 2, 3):
             one.server.plug(stick(f"1-{number}"))
@@ -438,13 +438,13 @@ def test_a_product_with_fewer_ports_than_devices_is_told() -> None:
 
 def test_a_damaged_plan_is_a_problem_until_there_is_another() -> None:
     async def story(one: Bench) -> None:
-        good = Path(product.path(paths.run_dir())).read_text()
-        Path(product.path(paths.run_dir())).write_text('{"usb_buses": [{"bus": "", "ports": 1}], "serial": []}')
+        good = Path(planfile.path(paths.run_dir())).read_text()
+        Path(planfile.path(paths.run_dir())).write_text('{"usb_buses": [{"bus": "", "ports": 1}], "serial": []}')
         one.server.plug(stick("1-1"))
         async with one.resident():
             await one.until(lambda: os.path.exists(f"{paths.run_dir()}/udev/status.json"))
             assert "not a plan of hal-vmm's: '' is not a text" in str(one.status()["problems"])
-            Path(product.path(paths.run_dir())).write_text(good)
+            Path(planfile.path(paths.run_dir())).write_text(good)
             one.ring()
             await one.until_the_product_has_what_is_plugged()
 

@@ -15,7 +15,7 @@ from hal_core.testing import manpage
 from hal_udev import hardware, main, pins
 from hal_udev.commands.status_command import STATES
 from hal_udev.config import CLASSES, KeepConfig
-from hal_udev.plan import product, udevrules
+from hal_udev.plan import planfile, product, udevrules
 from hal_udev.resident.loop import LONGEST_REST_SECONDS, UDEV_SECONDS
 from hal_udev.resident.plugger import LONGEST_SECONDS
 from hal_udev.statusfile import STATUS
@@ -72,7 +72,7 @@ def test_every_file_that_the_page_names_is_one_of_ours(page: str, monkeypatch: p
     monkeypatch.setenv("HAL_STATE_DIR", "/var/lib/hal")
     monkeypatch.setattr(udevrules, "DIRECTORY", "/etc/udev/rules.d")
     text = manpage.section(page, "FILES")
-    for path in (product.path("/run/hal"), STATUS.path("/run/hal"), pins.path(), udevrules.path()):
+    for path in (planfile.path("/run/hal"), STATUS.path("/run/hal"), pins.path(), udevrules.path()):
         assert path in text, path
     assert hardware.KEYBOARD.join(("/run/hal/", "")) in text
 

@@ -23,7 +23,7 @@ from hal_core.errors import QmpDisconnected
 from hal_core.qmp import Session
 from hal_core.testing import synthetic
 from hal_udev.config import UdevConfig
-from hal_udev.plan import product
+from hal_udev.plan import planfile
 from hal_udev.plan.difference import Found
 from hal_udev.plan.ports import Place
 from hal_udev.resident.loop import Loop
@@ -139,7 +139,7 @@ def run_dir(directories: Path) -> Path:
 
 def plan_product(run_dir: Path, buses: Mapping[str, int]) -> None:
     told = [{"bus": bus, "ports": ports} for bus, ports in buses.items()]
-    Path(product.path(str(run_dir))).write_text(json.dumps({"usb_buses": told, "serial": []}))
+    Path(planfile.path(str(run_dir))).write_text(json.dumps({"usb_buses": told, "serial": []}))
 
 
 @pytest.mark.parametrize(("controllers", "buses"), [MODERN, OLD], ids=["xhci", "ehci"])

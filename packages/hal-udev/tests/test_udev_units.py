@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from hal_core.facts import udevdb
 from hal_core.testing import unitfile
+from hal_udev.disks import replan
 from hal_udev.resident.loop import LONGEST_REST_SECONDS
 from hal_udev.resident.qemu import DEADLINE
 
 PACKAGE = Path(__file__).resolve().parents[1]
 UNIT = PACKAGE / "systemd/hal-udev.service"
+REPLAN = PACKAGE / "systemd/hal-udev-replan.service"
 MOST_EXPOSED = 2.0
 
 needs_systemd = pytest.mark.skipif(not unitfile.HAS_SYSTEMD, reason="systemd is not installed")
@@ -50,11 +53,16 @@ def test_the_code_and_the_unit_name_each_other() -> None:
 
 
 def test_its_sandbox_has_what_it_needs_and_not_more() -> None:
-    assert "CapabilityBoundingSet=" in unitfile.lines(UNIT), "no capability at all"
+    assert setting("CapabilityBoundingSet") == "CAP_SYSLOG", "to read the kernel's log"
     assert setting("ProtectSystem") == "strict"
     assert setting("ReadWritePaths").split() == ["/run/hal", "/var/lib/hal"]
     assert setting("RestrictAddressFamilies").split() == ["AF_NETLINK", "AF_UNIX"]
-    assert (setting("DevicePolicy"), setting("DeviceAllow")) == ("closed", "char-usb_device rw")
+    assert (setting("DevicePolicy"), setting("DeviceAllow")) == (
+        "closed",
+        "char-usb_device rw block-* rw /dev/kmsg r",
+    )
+    assert setting("InaccessiblePaths") == "-/proc/kmsg"
+    assert setting("SystemCallFilter").split() == ["@system-service", "~syslog"]
     for key in ("NoNewPrivileges", "ProtectHome", "PrivateTmp", "ProtectKernelTunables", "MemoryDenyWriteExecute"):
         assert setting(key) == "yes", key
     # udev's events are heard in udev's own network namespace only, and USB devices are devices.
@@ -77,3 +85,26 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
 @needs_systemd
 def test_the_sandbox_is_tight(tmp_path: Path) -> None:
     assert unitfile.exposure(UNIT, tmp_path) <= MOST_EXPOSED
+
+
+def test_a_new_plan_is_asked_for_by_a_file_that_systemd_watches() -> None:
+    assert unitfile.setting(PACKAGE / "systemd/hal-udev-replan.path", "PathChanged") == replan.path("/run/hal")
+    assert unitfile.setting(REPLAN, "ExecStart") == "/usr/bin/systemctl restart hal-qemu-plan.service"
+    assert "hal-udev-replan.path" in setting("Wants").split()
+
+
+@pytest.mark.component
+@needs_systemd
+def test_what_asks_for_a_plan_is_in_a_sandbox_of_its_own(tmp_path: Path) -> None:
+    assert unitfile.complaints(REPLAN, tmp_path) == ""
+    assert unitfile.exposure(REPLAN, tmp_path) <= MOST_EXPOSED
+
+
+def test_the_rules_for_drives_are_udevs_and_keep_the_hosts_hands_off() -> None:
+    rules = unitfile.lines(PACKAGE / "udev/60-cdrom_id.rules")
+    own = rules[: rules.index('LABEL="cdrom_usb"')]
+    assert not [line for line in own if "RUN" in line or "IMPORT{program}" in line], "drives are not opened"
+    assert 'SUBSYSTEMS=="usb", GOTO="cdrom_usb"' in own
+    kept = re.findall(r'^IMPORT\{db\}="(\w+)"$', "\n".join(own), re.MULTILINE)
+    assert {"ID_PATH", "ID_SERIAL_SHORT", "ID_MODEL_ENC", "ID_VENDOR_ENC"} <= set(kept), "what facts tell a drive by"
+    assert set(kept) - {"ID_SERIAL"} <= udevdb.KEYS

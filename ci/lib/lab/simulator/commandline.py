@@ -141,6 +141,8 @@ def _disks(server: Server) -> Options:
         device = _of(_model(server, disk, counts[disk.bus]), drive=node, serial=disk.serial)
         yield "-device", device + (_boots(server, 3) if disk.product else "")
         counts[disk.bus] += 1
+    if server.bays:
+        yield "-device", "virtio-scsi-pci,id=bays"
     if server.dvd:
         place = "ide.5" if server.board == "q35" else "ide.1,unit=0"
         yield "-device", f"ide-cd,id=dvd,bus={place}{_boots(server, 1)}"

@@ -19,6 +19,7 @@ class Machine(Powered):
 
     :ivar sticks: images of the USB sticks that are plugged in, by serial
     :ivar disc: the image of the disc in its drive
+    :ivar bays: by number, from 0: serial and raw image of the disk in it
     :ivar pulled: NICs whose cable is not plugged in, counted from 0
     """
 
@@ -27,6 +28,7 @@ class Machine(Powered):
         self.sticks: dict[str, Path] = {}
         self._ports: dict[str, int] = {}  # a stick that has been pulled out comes back into the port where it was
         self.disc: Optional[Path] = None
+        self.bays: dict[int, tuple[str, Path]] = {}
         self.pulled = {n for n, nic in enumerate(server.nics) if not nic.link}
 
     @classmethod
@@ -45,6 +47,8 @@ class Machine(Powered):
         self.start()
         for serial, image in self.sticks.items():
             self._attach(serial, image)
+        for bay, (serial, image) in self.bays.items():
+            self._slide_in(bay, serial, image)
         if self.disc is not None:
             self._load(self.disc)
         self.execute("cont")
@@ -82,6 +86,31 @@ class Machine(Powered):
                 "the stick is still there",
             )
             self.execute("blockdev-del", {"node-name": f"stick-{serial}"})
+
+    def insert_disk(self, bay: int, image: Path, serial: str) -> None:
+        """Slide a disk into a hot-swap bay: a raw image, which is written to. It stays over a power cut.
+
+        :raise LabError: there is no such bay, or a disk is in it
+        """
+        if not 0 <= bay < self.server.bays:
+            raise LabError(f"{self.server.name} has {self.server.bays} bays, counted from 0: no bay {bay}")
+        if bay in self.bays:
+            raise LabError(f"disk {self.bays[bay][0]} is in bay {bay}")
+        if self.is_on:
+            self._slide_in(bay, serial, image.resolve())
+        self.bays[bay] = (serial, image.resolve())
+
+    def pull_disk(self, bay: int) -> None:
+        """Pull a disk out of its bay, whatever it is doing. :raise LabError: there is none."""
+        if self.bays.pop(bay, None) is None:
+            raise LabError(f"bay {bay} is empty; disks are in: {', '.join(map(str, self.bays)) or 'none'}")
+        if self.is_on:
+            begin = len(self.record)
+            self.execute("device_del", {"id": f"bay{bay}"})
+            self.await_event(
+                "DEVICE_DELETED", lambda data: data.get("device") == f"bay{bay}", begin, "the disk is still there"
+            )
+            self.execute("blockdev-del", {"node-name": f"bay{bay}"})
 
     def insert_disc(self, image: Path) -> None:
         """Put a DVD into the drive; it stays there over a power cut.
@@ -161,6 +190,12 @@ class Machine(Powered):
         port = self._ports.setdefault(serial, len(self._ports) + 2)  # behind the key, which is in the first
         stick = {"driver": "usb-storage", "id": node, "bus": "xhci.0", "port": str(port), "drive": node}
         self.execute("device_add", {**stick, "serial": serial, "removable": True})
+
+    def _slide_in(self, bay: int, serial: str, image: Path) -> None:
+        file = {"driver": "file", "filename": str(image)}
+        self.execute("blockdev-add", {"node-name": f"bay{bay}", "driver": "raw", "file": file})
+        disk = {"driver": "scsi-hd", "id": f"bay{bay}", "bus": "bays.0", "scsi-id": bay, "drive": f"bay{bay}"}
+        self.execute("device_add", {**disk, "serial": serial})
 
     def _load(self, disc: Path) -> None:
         medium = {"id": "dvd", "filename": str(disc), "format": "raw", "read-only-mode": "read-only"}

@@ -80,6 +80,7 @@ class Server:
     """All of one server.
 
     :ivar name: the file's, without ``.toml``
+    :ivar bays: for disks that are exchanged while the server runs; empty when it is new
     :ivar toml: the text that it was read from
     """
 
@@ -91,6 +92,7 @@ class Server:
     serial_ports: int
     dvd: bool
     iommu: bool
+    bays: int
     watchdog: str
     cpu: Cpu
     numa: tuple[Numa, ...]
@@ -158,6 +160,7 @@ def parse(text: str, path: Path) -> Server:
         serial_ports=top.number("serial_ports", 1, 4),
         dvd=top.truth("dvd"),
         iommu=top.truth("iommu", False),
+        bays=top.number("bays", 0, 8, 0),
         watchdog=top.choice("watchdog", _WATCHDOGS[board]),
         cpu=_cpu(top.table("cpu")),
         numa=tuple(_numa(table) for table in top.tables("numa")),

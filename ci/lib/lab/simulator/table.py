@@ -45,8 +45,8 @@ class Table:
             self._refuse(key, ", ".join(allowed))
         return value
 
-    def number(self, key: str, least: int, most: int) -> int:
-        value = self.take(key, int, f"{least} to {most}")
+    def number(self, key: str, least: int, most: int, default: Optional[int] = None) -> int:
+        value = self.take(key, int, f"{least} to {most}", default)
         if not least <= value <= most:
             self._refuse(key, f"{least} to {most}")
         return value

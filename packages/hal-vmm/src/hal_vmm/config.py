@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hal_core.config import option, section
 
 ERAS = ("modern", "pre-virtio", "ide")
+FLAVOURS = ("debian12", "el9", "el10", "fedora")  # of hal_vmm.qemu.flavour_builtin
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,12 @@ class VmmConfig:
     )
     qemu: str = option(
         "", "The QEMU binary. Empty: the first of /usr/libexec/qemu-kvm, qemu-system-x86_64 and qemu-kvm found."
+    )
+    qemu_like: str = option(
+        "",
+        "For tests: use only what the QEMU of this distribution has, too: "
+        f"{', '.join(FLAVOURS)}. Empty: all that the installed one has.",
+        choices=("", *FLAVOURS),
     )
     cpu: CpuConfig = section(CpuConfig, "Processors.")
     memory: MemoryConfig = section(MemoryConfig, "Memory.")

@@ -13,7 +13,7 @@ USAGE = """\
 usage: hal-udev status [--json]
 
 Show every USB device that is plugged into the server: whether the product has it, and in which port; what is being
-tried again, and why; what stays with the host, and by which rule.
+tried again, and why; what stays with the host, and by which rule. Then the product's disks by slot, and its DVD drives.
 
 Exit status: 0 all is as it ought to be, 1 something is not, 3 the resident does not run.
 
@@ -33,6 +33,18 @@ STATES = {
     "kept": "stays with the host",
 }
 _WRONG = ("retrying", "no place")
+
+#: The same for a disk, or a DVD drive, where it is something else.
+DISK_STATES = {
+    "attached": "the product has it",
+    "changing": "is being plugged in or pulled out",
+    "errors": "the product has it, and has had I/O errors",
+    "pulled": "it is gone, and this product cannot lose a disk while it runs: it has I/O errors",
+    "next start": "the product gets it when it starts anew",
+    "waiting": "hal-vmm has not planned it yet; a DVD drive: it is reading the disc",
+}
+_WRONG_DISK = ("retrying", "errors", "pulled")
+_DISK_KEYS = ("host", "name", "serial", "place", "state", "reason")
 
 
 def main(argv: list[str]) -> int:
@@ -63,11 +75,17 @@ def collect(path: str) -> dict[str, Any]:
             "running": STATUS.resident(known) != 0,
             "product": known["product"],
             "devices": known["devices"],
+            "disks": known.get("disks", []),
+            "dvd": known.get("dvd", []),
             "notes": known["notes"],
-            "problems": [*known["problems"], *wrong],
+            "problems": [*known["problems"], *wrong, *_wrong_disks([*known.get("disks", []), *known.get("dvd", [])])],
         }
     except KeyError as error:
         raise STATUS.damaged(path, f"no {error} in it: another version has written it") from None
+
+
+def _wrong_disks(known: list[dict[str, Any]]) -> list[str]:
+    return [f"{one['id']} {one['host']}: {one['reason']}" for one in known if one["state"] in _WRONG_DISK]
 
 
 def render(status: dict[str, Any]) -> str:
@@ -80,6 +98,12 @@ def render(status: dict[str, Any]) -> str:
     ]
     head = ("PORT", "DEVICE", "SERIAL", "STATE", "PRODUCT'S PORT", "")
     parts.append(table.render(head, rows) if rows else "nothing is plugged in")
+    disks = [(one["id"][len("disk") :], *(one[key] or " " for key in _DISK_KEYS)) for one in status["disks"]]
+    if disks:
+        parts.append(table.render(("SLOT", "DISK", "NAME", "SERIAL", "PLACE", "STATE", ""), disks))
+    drives = [(one["host"], one["state"], one["reason"] or " ") for one in status["dvd"]]
+    if drives:
+        parts.append(table.render(("DVD DRIVE", "STATE", ""), drives))
     for title, lines in (("notes", status["notes"]), ("wrong", status["problems"])):
         if lines:
             parts.append(f"{title}:\n" + "\n".join(f"  {line}" for line in lines))

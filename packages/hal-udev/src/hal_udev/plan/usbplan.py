@@ -15,7 +15,7 @@ from hal_udev.plan.ports import Bus, Pin, Place
 from hal_udev.plan.rules import Surroundings
 
 # Ours among QEMU's sets of descriptors: the launcher's are small numbers.
-FIRST_FDSET = 7_000_000
+FIRST_FDSET, AFTER_FDSETS = 7_000_000, 8_000_000
 
 
 @dataclass(frozen=True)

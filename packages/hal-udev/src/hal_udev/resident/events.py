@@ -1,4 +1,6 @@
-"""What wakes the loop: udev has finished with a USB device. An event says "look again", and nothing else.
+"""What wakes the loop: udev has finished with a USB device, a disk or a DVD drive.
+
+An event says "look again", and nothing else; but for a button: see :mod:`hal_udev.dvd.room`.
 
 udev's own events, not the kernel's: when they come, its rules are through with the device, and nobody else on the host
 is about to open it.
@@ -20,6 +22,7 @@ class Events:
             pyudev = libudev.load()
             self._monitor: Any = pyudev.Monitor.from_netlink(pyudev.Context(), source="udev")
             self._monitor.filter_by("usb")
+            self._monitor.filter_by("block", "disk")
             self._monitor.start()
         except (ImportError, OSError) as error:
             raise HostError(f"cannot listen to udev's events: {error}", "run this as root") from None
@@ -28,11 +31,15 @@ class Events:
         number: int = self._monitor.fileno()
         return number
 
-    def drain(self) -> None:
-        """Take everything that is there."""
+    def drain(self) -> list[dict[str, str]]:
+        """Take everything that is there; of block devices what udev says of them: an eject button is nowhere else."""
+        heard: list[dict[str, str]] = []
         while True:
             try:
-                if self._monitor.poll(timeout=0) is None:
-                    return
+                device = self._monitor.poll(timeout=0)
+                if device is None:
+                    return heard
+                if device.subsystem == "block":
+                    heard.append(dict(device.properties))
             except OSError:
                 continue  # ENOBUFS: events were lost, which is as good as one that came

@@ -11,23 +11,23 @@ import contextlib
 import logging
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Optional, Protocol
 
 from hal_core import config, qmp
-from hal_core.errors import FileFormatError, HalError, HostError, QmpDisconnected
+from hal_core.errors import HalError, QmpDisconnected
 from hal_core.qmp import Event, Session
-from hal_udev import pins
 from hal_udev.config import UdevConfig
 from hal_udev.hardware import Hardware
-from hal_udev.plan import product, usbplan
-from hal_udev.plan.ports import Pin
+from hal_udev.plan import planfile, product, usbplan
 from hal_udev.plan.product import Product
 from hal_udev.plan.usbplan import Planned, UsbPlan
 from hal_udev.resident import qemu
+from hal_udev.resident.pinned import Pinned
 from hal_udev.resident.plugger import Plugger
 from hal_udev.resident.report import Report, Told
+from hal_udev.resident.rooms import Maker, Rooms
 from hal_udev.statusfile import STATUS
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ UDEV_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 0.25
 _THREADS = 8
 
-_QEMU, _PORTS, _CONFIG, _HARDWARE = "QEMU", "the product's ports", "hal.toml", "the hardware"
+_QEMU, _CONFIG, _HARDWARE = "QEMU", "hal.toml", "the hardware"
 
 
 class Woken(Protocol):
@@ -49,14 +49,14 @@ class Woken(Protocol):
 
     def fileno(self) -> int: ...
 
-    def drain(self) -> None: ...
+    def drain(self) -> list[dict[str, str]]: ...
 
 
 class Loop:
     """Make it, and run it, within one running event loop.
 
     :param tell: tells systemd, as sd_notify(3) does.
-    :param session: QEMU; a test has one of its own.
+    :param session: QEMU; a test has one of its own. :param rooms: what else there is to look after.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Loop:
         run_dir: str,
         tell: Callable[[str], None],
         session: Optional[Session] = None,
+        rooms: Sequence[Maker] = (),
     ) -> None:
         self._hardware = hardware
         self._settings = settings
@@ -76,10 +77,11 @@ class Loop:
         self._threads = ThreadPoolExecutor(_THREADS, "devices")
         self._plugger = Plugger(self._session, hardware, self._threads, self._again.set)
         self._report = Report(STATUS.path(run_dir))
+        self._rooms = Rooms(rooms, self._session, run_dir, self._report, self._write)
         self._connected = False
         self._stopping = False
         self._configured = False
-        self._pins = self._read_pins()
+        self._pinned = Pinned(self._report)
         self._product = product.NOTHING
         self._product_seen: Optional[tuple[int, int]] = None
         self._last: tuple[list[Told], tuple[str, ...]] = ([], ())  # what was told last
@@ -105,11 +107,14 @@ class Loop:
                 await self._rounds()
             finally:
                 # What has begun is ended: a device half plugged in is seen by the next one, but there is no hurry.
-                await asyncio.wait({asyncio.ensure_future(self._plugger.idle())}, timeout=qemu.DEADLINE)
+                busy = asyncio.gather(self._plugger.idle(), self._rooms.idle())
+                await asyncio.wait({busy}, timeout=qemu.DEADLINE)
                 keeping.cancel()
                 await asyncio.gather(keeping, return_exceptions=True)
                 await self._plugger.lost()
+                await self._rooms.end(gone=False)
                 await self._session.close()
+                self._rooms.close()
                 self._threads.shutdown()
 
     async def _rounds(self) -> None:
@@ -134,18 +139,19 @@ class Loop:
         """
         loop = asyncio.get_running_loop()
         now, again = loop.time(), math.inf
+        self._rooms.check()
         self._configure()
         try:
             devices = await loop.run_in_executor(self._threads, self._hardware.look)
             self._know_product()
             around = self._hardware.surroundings(self._run_dir, self._product.com_ports)
-            plan = usbplan.plan(devices, self._settings, around, self._product.buses, self._pins)
+            plan = usbplan.plan(devices, self._settings, around, self._product.buses, self._pinned.pins)
         except HalError as error:
             self._report.problem(_HARDWARE, str(error))
-            self._report.write(*self._last, self._connected)
+            self._write()
             return now + UDEV_SECONDS
         self._report.resolved(_HARDWARE)
-        self._pin(plan.pins)
+        self._pinned.keep(plan.pins)
         unsettled = self._unsettled(plan, now)
         if self._connected:
             try:
@@ -157,7 +163,7 @@ class Loop:
                 self._report.problem(_QEMU, str(error))
                 again = now + UDEV_SECONDS
         self._last = [self._told(one, unsettled) for one in plan.devices], plan.notes
-        self._report.write(*self._last, self._connected)
+        self._write()
         return min([again, *(self._first_seen[number] + UDEV_SECONDS for number in unsettled)])
 
     def _told(self, planned: Planned, unsettled: frozenset[int]) -> Told:
@@ -195,7 +201,7 @@ class Loop:
     def _know_product(self) -> None:
         """Read hal-vmm's plan where it is another one than the last time."""
         try:
-            status = os.stat(product.path(self._run_dir))
+            status = os.stat(planfile.path(self._run_dir))
             seen = (status.st_ino, status.st_mtime_ns)
         except FileNotFoundError:
             seen = None
@@ -203,39 +209,18 @@ class Loop:
             self._product = Product(()) if seen is None else product.read(self._run_dir)
             self._product_seen = seen
 
-    def _read_pins(self) -> tuple[Pin, ...]:
-        try:
-            return pins.read()
-        except FileFormatError as error:
-            # Kept for whoever wants to know; the product sees its devices in other ports than before.
-            with contextlib.suppress(OSError):
-                os.replace(pins.path(), f"{pins.path()}.damaged")
-            logger.error("%s; it is now %s.damaged", error.message, pins.path())
-        except HostError as error:
-            logger.error("%s: ports are assigned anew", error)
-        return ()
-
-    def _pin(self, wanted: tuple[Pin, ...]) -> None:
-        """Before anything is plugged in: a port must not get another place because we were killed."""
-        if wanted == self._pins:
-            return
-        self._pins = wanted
-        try:
-            pins.write(wanted)
-            self._report.resolved(_PORTS)
-        except OSError as error:
-            self._report.problem(_PORTS, f"{pins.path()} is not written: {error.strerror}; they may change")
-
     async def _with_qemu(self, session: Session) -> None:
         """A QEMU has come: it has nothing of ours, or what the last resident has plugged in."""
         self._plugger.forget()
         self._connected = True
         self._again.set()
+        self._rooms.begin()
         try:
             await session.lost()
         finally:
             self._connected = False
             await self._plugger.lost()
+            await self._rooms.end(gone=not session.connected)  # otherwise it is we who end
             self._again.set()
 
     def _event(self, event: Event) -> None:
@@ -245,7 +230,11 @@ class Loop:
         elif event.name == "RESUME":
             self._plugger.untidy()
             self._again.set()
+        self._rooms.event(event)
 
     def _woken(self, events: Woken) -> None:
-        events.drain()
+        self._rooms.hear(events.drain())
         self._again.set()
+
+    def _write(self) -> None:
+        self._report.write(*self._last, self._connected, self._rooms.told(self._connected))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import os
 from collections.abc import Callable, Container
 from concurrent.futures import Executor
 from typing import Optional
@@ -21,6 +20,7 @@ from hal_udev.hardware import Hardware
 from hal_udev.plan.difference import Found, Step, host_drivers, is_right, steps
 from hal_udev.plan.usbplan import Planned, UsbPlan
 from hal_udev.resident import qemu
+from hal_udev.resident.opened import opened
 
 logger = logging.getLogger(__name__)
 
@@ -161,11 +161,8 @@ class Plugger:
 
     async def _add(self, planned: Planned) -> None:
         run = asyncio.get_running_loop().run_in_executor
-        fd = await run(self._threads, self._hardware.open, planned.device)
-        try:
+        async with opened(self._threads, self._hardware.open, planned.device) as fd:
             await qemu.add(self._session, planned, fd)
-        finally:
-            os.close(fd)
         now_there = await run(self._threads, self._hardware.look_at, planned.device.port)
         if now_there is None or (now_there.bus, now_there.number) != (planned.device.bus, planned.device.number):
             await qemu.remove(self._session, planned.id)

@@ -6,11 +6,18 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Callable
+from concurrent.futures import Executor
 
 from hal_core import config, log, paths
 from hal_core.errors import HostError
 from hal_core.notify import notify
+from hal_core.qmp import Session
 from hal_udev.config import UdevConfig
+from hal_udev.disks.present import DiskHardware
+from hal_udev.disks.room import DisksRoom
+from hal_udev.dvd.room import DvdRoom
+from hal_udev.dvd.tray import Tray
 from hal_udev.hardware import Hardware
 from hal_udev.resident.events import Events
 from hal_udev.resident.loop import Loop, Woken
@@ -43,11 +50,20 @@ def run(verbose: bool, hardware: Hardware) -> None:
 async def serve(hardware: Hardware, settings: UdevConfig, run_dir: str, events: Woken) -> None:
     """The loop, with its signals."""
     running = asyncio.get_running_loop()
-    loop = Loop(hardware, settings, run_dir, _tell)  # within the event loop that it is for: Python 3.9 wants that
+    # Within the event loop that it is for: Python 3.9 wants that.
+    loop = Loop(hardware, settings, run_dir, _tell, rooms=(_disks, _dvd))
     for number in (signal.SIGTERM, signal.SIGINT):
         running.add_signal_handler(number, loop.stop)
     running.add_signal_handler(signal.SIGHUP, loop.reload)
     await loop.run(events)
+
+
+def _disks(session: Session, threads: Executor, wake: Callable[[], None], run_dir: str) -> DisksRoom:
+    return DisksRoom(session, DiskHardware(), threads, wake, run_dir)
+
+
+def _dvd(session: Session, threads: Executor, wake: Callable[[], None], run_dir: str) -> DvdRoom:
+    return DvdRoom(session, Tray(), threads, wake, run_dir)
 
 
 def _tell(state: str) -> None:

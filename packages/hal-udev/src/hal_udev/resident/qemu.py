@@ -14,7 +14,7 @@ from hal_core.errors import HostError, QmpError, QmpRefused
 from hal_core.qmp import Session
 from hal_udev.plan.difference import Found
 from hal_udev.plan.ports import Place
-from hal_udev.plan.usbplan import FIRST_FDSET, Planned
+from hal_udev.plan.usbplan import AFTER_FDSETS, FIRST_FDSET, Planned
 
 PREFIX = "usb-"
 _PERIPHERAL = "/machine/peripheral"
@@ -106,7 +106,7 @@ async def tidy(session: Session) -> None:
     """
     sets: Any = await session.execute("query-fdsets", None, DEADLINE)
     for one in sets:
-        if one["fdset-id"] >= FIRST_FDSET and one["fds"]:
+        if FIRST_FDSET <= one["fdset-id"] < AFTER_FDSETS and one["fds"]:
             with contextlib.suppress(QmpRefused):
                 await session.execute("remove-fd", {"fdset-id": one["fdset-id"]}, DEADLINE)
 

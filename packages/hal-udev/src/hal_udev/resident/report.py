@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,16 +60,27 @@ class Report:
         if self._problems.pop(what, None) is not None:
             logger.info("%s: is as it ought to be again", what)
 
-    def write(self, told: Sequence[Told], notes: Sequence[str], product: bool) -> None:
-        """Log what is new, and replace the status file where something in it has changed."""
+    def write(
+        self,
+        told: Sequence[Told],
+        notes: Sequence[str],
+        product: bool,
+        rooms: Mapping[str, tuple[Sequence[Mapping[str, Any]], Sequence[str]]],
+    ) -> None:
+        """Log what is new, and replace the status file where something in it has changed.
+
+        :param rooms: by name, how things are there, and what is wrong beside.
+        """
         self._log(told, notes)
-        content = {
+        content: dict[str, Any] = {
             "pid": os.getpid(),
             "product": product,
             "devices": [one.to_json() for one in told],
             "notes": list(notes),
             "problems": [f"{what}: {message}" for what, message in sorted(self._problems.items())],
+            **{name: list(things) for name, (things, _) in rooms.items()},
         }
+        content["problems"] += [f"{name}: {line}" for name, (_, lines) in rooms.items() for line in lines]
         if content == self._written:
             return
         try:

@@ -14,7 +14,7 @@ import sys
 
 from hal_core import arguments, atomic, paths
 from hal_core.errors import ConfigError, HostError
-from hal_vmm.launch import commandline, hostmemory
+from hal_vmm.launch import commandline, hostmemory, hotplug
 from hal_vmm.launch.commandline import Site
 from hal_vmm.launch.launchplan import LaunchPlan
 from hal_vmm.plan import inputs, pinned
@@ -70,7 +70,8 @@ def apply(gathered: Inputs) -> tuple[list[str], GuestPlan]:
     if plan.pinned != gathered.pinned:
         pinned.write(plan.pinned)
         changed.append(f"pinned the product's virtual hardware: {pinned.path()}")
-    changed += _replace(os.path.join(run_dir, "plan.json"), json.dumps(plan.to_json(), indent=1), "plan", 0o644)
+    told = {**plan.to_json(), "hotplug": hotplug.to_json(plan, gathered.flavour)}
+    changed += _replace(os.path.join(run_dir, "plan.json"), json.dumps(told, indent=1), "plan", 0o644)
     changed += _replace(os.path.join(run_dir, "qemu.json"), render(launch), "launch plan", 0o600)
     return changed, plan
 

@@ -104,15 +104,23 @@ def disks(options: Options, plan: GuestPlan, flavour: Flavour) -> None:
 
 
 def _disk_backend(options: Options, disk: DiskPlan, flavour: Flavour) -> None:
-    block = disk.kind == "block"
     path = options.node_path(
         disk.host,
         disk.kind,
         "ro" if disk.read_only else "rw",
         f"disk {disk.host}" + (f" (serial {disk.serial})" if disk.serial else ""),
         # The kernel then keeps the host from mounting or assembling it for as long as QEMU runs (open(2), O_EXCL).
-        exclusive=block,
+        exclusive=disk.kind == "block",
     )
+    options.blockdev(disk_node(disk, path, flavour))
+
+
+def disk_node(disk: DiskPlan, path: str, flavour: Flavour) -> dict[str, object]:
+    """QEMU's block node for a disk, as ``blockdev-add`` takes it.
+
+    :param path: the fdset that has it.
+    """
+    block = disk.kind == "block"
     # Direct I/O for disks: what the product has flushed is on the disk, and the host caches nothing twice. An image
     # file may lie where there is no direct I/O (tmpfs).
     cache: dict[str, object] = {"direct": block, "no-flush": False}
@@ -127,10 +135,16 @@ def _disk_backend(options: Options, disk: DiskPlan, flavour: Flavour) -> None:
         "aio": aio,
         **common,
     }
-    options.blockdev({"driver": "raw", "node-name": f"disk{disk.slot}-node", "file": protocol, **common})
+    return {"driver": "raw", "node-name": f"disk{disk.slot}-node", "file": protocol, **common}
 
 
 def _disk_frontend(options: Options, disk: DiskPlan) -> None:
+    kind, properties = disk_device(disk)
+    options.device(kind, **properties)
+
+
+def disk_device(disk: DiskPlan) -> tuple[str, dict[str, object]]:
+    """The type and the properties of the disk that the product sees; None stands for QEMU's own default."""
     properties: dict[str, object] = {
         "id": f"disk{disk.slot}",
         "drive": f"disk{disk.slot}-node",
@@ -146,24 +160,23 @@ def _disk_frontend(options: Options, disk: DiskPlan) -> None:
         "rerror": "report",
     }
     if disk.bus == "scsi":
-        options.device(
-            "scsi-hd",
-            bus="scsi0.0",
-            **{"scsi-id": disk.slot, "lun": 0},
-            vendor=disk.vendor or None,
-            product=disk.model or None,
+        scsi: dict[str, object] = {
+            "bus": "scsi0.0",
+            "scsi-id": disk.slot,
+            "lun": 0,
+            "vendor": disk.vendor or None,
+            "product": disk.model or None,
             # VPD page 0x83: without a WWN this is what the product's /dev/disk/by-id is made of.
-            device_id=disk.serial or None,
-            **properties,
-        )
-        return
+            "device_id": disk.serial or None,
+        }
+        return "scsi-hd", {**scsi, **properties}
     if disk.bus == "ahci":
         controller, port = divmod(disk.slot, slots.AHCI_PORTS)
         place: dict[str, object] = {"bus": f"ahci{controller}.{port}"}
     else:
         bus, unit = _IDE_PLACES[disk.slot]
         place = {"bus": bus, "unit": unit}
-    options.device("ide-hd", **place, model=disk.model or None, **properties)
+    return "ide-hd", {**place, "model": disk.model or None, **properties}
 
 
 def optical(options: Options, plan: GuestPlan) -> None:

@@ -63,7 +63,7 @@ def for_applying(repin: bool) -> Inputs:
     :raise HalError: as :func:`for_planning`; or there is no QEMU.
     """
     config = hal_config.load(VmmConfig, "vmm")
-    flavour = probe.probe(probe.find(config.qemu))
+    flavour = _installed(config)
     machine = facts.read("/")
     known = None if repin else pinned.read()
     return Inputs(machine, config, flavour, known, _kvm(machine, config, flavour, known), _whose_disks(machine))
@@ -101,7 +101,7 @@ def _flavour(config: VmmConfig, assume: str, live: bool) -> tuple[Flavour, tuple
     if assume:
         return flavour_builtin.assume(assume), ()
     try:
-        flavour = probe.probe(probe.find(config.qemu))
+        flavour = _installed(config)
     except HostError as error:
         default = flavour_builtin.assume(flavour_builtin.DEFAULT)
         return default, (f"{error.message}; planned for {default.name}: choose another with --assume",)
@@ -110,6 +110,12 @@ def _flavour(config: VmmConfig, assume: str, live: bool) -> tuple[Flavour, tuple
     # What this desk's processor can be says nothing about the recorded server's.
     models = tuple(dataclasses.replace(model, runnable=None) for model in flavour.cpu_models)
     return dataclasses.replace(flavour, cpu_models=models), ()
+
+
+def _installed(config: VmmConfig) -> Flavour:
+    """:raise HostError: none is, or it does not answer."""
+    flavour = probe.probe(probe.find(config.qemu))
+    return flavour.limited_to(flavour_builtin.assume(config.qemu_like)) if config.qemu_like else flavour
 
 
 def _kvm(machine: Machine, config: VmmConfig, flavour: Flavour, known: Optional[Pinned]) -> Optional[Kvm]:

@@ -7,7 +7,11 @@ That file is a contract: keys are added, and never renamed or given another mean
   product wears it), ``slot`` (the N of its LAN) and ``tap``; ``host_link``, null where there is none; ``held_back``;
   ``handover``, whether QEMU can be given a real NIC: ``way`` ("" if not) and ``reason``.
 * hal-udev: ``usb_buses``, of each one ``bus`` (QEMU's name for it) and ``ports`` (how many; they are numbered from 1);
-  ``serial``, of each one ``host``.
+  ``serial``, of each one ``host``; ``held_back``; and ``hotplug``, which is only in the file, since it takes a QEMU to
+  tell (:mod:`hal_vmm.launch.hotplug`): of each disk ``id``, ``slot``, ``host``, ``identity``, ``read_only``, and what
+  QMP's ``blockdev-add`` (with an empty ``filename``) and ``device_add`` take, the latter null where QEMU cannot; of
+  each DVD drive ``id``, ``host``, and ``medium``: what ``blockdev-add`` takes for a disc, null where QEMU has the drive
+  itself.
 * ``hal vmm status``: ``held_back``.
 """
 

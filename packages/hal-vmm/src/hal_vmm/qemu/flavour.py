@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Optional
 
@@ -71,6 +71,17 @@ class Flavour:
     @cached_property
     def _machines(self) -> dict[str, MachineType]:
         return {machine.name: machine for machine in self.machines}
+
+    def limited_to(self, other: Flavour) -> Flavour:
+        """This one, with nothing that the other lacks; its machine types and CPU models are its own."""
+        return replace(
+            self,
+            name=f"{self.name} like {other.name}",
+            devices=self.devices & other.devices,
+            block_drivers=self.block_drivers & other.block_drivers,
+            aio=self.aio & other.aio,
+            objects=self.objects & other.objects,
+        )
 
     def has(self, device: str) -> bool:
         return device in self.devices

@@ -1,0 +1,57 @@
+"""Asking hal-vmm for a new plan: by a file that hal-udev-replan.path watches, so that this daemon runs no program."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from hal_core import atomic
+from hal_core.errors import HostError
+from hal_core.patience import Patience
+
+logger = logging.getLogger(__name__)
+
+_PLAN = "a new plan"
+_PLANNING_TAKES = 5  # times that it is asked for: 15 seconds
+
+
+def path(run_dir: str) -> str:
+    return os.path.join(run_dir, "udev", "replan")
+
+
+class Planning:
+    """Asks again, each time after twice as long, until the plan is about the disks that are there."""
+
+    def __init__(self, run_dir: str) -> None:
+        self._run_dir = run_dir
+        self._patience = Patience()
+        self.reason = ""  #: why the plan is out of date; "": it is not
+
+    def follow(self, reason: str, may_ask: bool, now: float) -> None:
+        """:param reason: why the plan is out of date now. :raise HostError: the file cannot be written."""
+        self.reason = reason
+        if not reason:
+            self._patience.tried(_PLAN, False, now)
+        elif may_ask and _PLAN not in self._patience.waiting(now):
+            if self._patience.of(_PLAN) is None:
+                logger.info("%s: asking hal-vmm for a new plan", reason)
+            self._patience.tried(_PLAN, True, now)
+            _ask(path(self._run_dir), reason)
+
+    def next_time(self, now: float) -> float:
+        """Monotonic seconds at which to ask again; infinity: no need."""
+        return self._patience.next_time(now)
+
+    def problem(self) -> str:
+        """It has been asked for so often that planning must have failed; "": it has not."""
+        wait = self._patience.of(_PLAN)
+        if wait and wait.failures > _PLANNING_TAKES:
+            return f"{self.reason}, and hal-vmm has not planned anew: journalctl -b -u hal-qemu-plan"
+        return ""
+
+
+def _ask(file_path: str, reason: str) -> None:
+    try:
+        atomic.write(file_path, f"{reason}\n")
+    except OSError as error:
+        raise HostError(f"{file_path}: {error.strerror}") from None
