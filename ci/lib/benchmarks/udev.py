@@ -16,7 +16,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -31,7 +30,7 @@ from hal_core.testing import synthetic
 from hal_udev.config import UdevConfig
 from hal_udev.plan import planfile
 from hal_udev.resident.loop import Loop
-from hal_udev.testing.server import FakeServer, ModelQemu
+from hal_udev.testing.server import Bell, FakeServer, ModelQemu
 
 MOST = 127  # devices of a bus (USB 2.0, 9.4.6: seven bits)
 _BUSES = {f"xhci{number}.0": 15 for number in range(9)}  # more than any product has: places are not what is measured
@@ -99,28 +98,6 @@ class _Qemu(ModelQemu):
         return answer
 
 
-class _Bell:
-    """Events of udev's, rung by hand."""
-
-    def __init__(self) -> None:
-        self._heard, self._rung = socket.socketpair()
-        self._heard.setblocking(False)
-
-    def fileno(self) -> int:
-        return self._heard.fileno()
-
-    def drain(self) -> list[dict[str, str]]:
-        self._heard.recv(4096)
-        return []  # nothing of disks and drives
-
-    def ring(self) -> None:
-        self._rung.send(b"!")
-
-    def close(self) -> None:
-        self._heard.close()
-        self._rung.close()
-
-
 def _plugged_in(already: int, known: bool = True) -> Variant:
     """:param known: the port has had a device before. Otherwise its place is written down first, on a disk."""
     port = f"9-{already + 1}"
@@ -173,9 +150,9 @@ def _directories() -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def _resident(count: int) -> AsyncIterator[tuple[FakeServer, _Qemu, _Bell]]:
+async def _resident(count: int) -> AsyncIterator[tuple[FakeServer, _Qemu, Bell]]:
     """The loop, and so many devices; the product is still to be started."""
-    server, bell = FakeServer(), _Bell()
+    server, bell = FakeServer(), Bell()
     for number in range(count):
         server.plug(synthetic.usb_plugged(f"9-{number + 1}"))
     qemu = _Qemu(server)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,32 +17,10 @@ from hal_udev.plan import planfile
 from hal_udev.resident.loop import Loop
 from hal_udev.resident.rooms import Maker
 from hal_udev.statusfile import STATUS
-from hal_udev.testing.server import FakeServer, ModelQemu
+from hal_udev.testing.server import Bell, FakeServer, ModelQemu
 
 PATIENCE = 20.0
 BUSES = {"xhci.0": 15, "xhci2.0": 15, "xhci3.0": 15}
-
-
-class Bell:
-    """Events that a test makes."""
-
-    def __init__(self) -> None:
-        self._heard, self._rung = socket.socketpair()
-        self._heard.setblocking(False)
-
-    def fileno(self) -> int:
-        return self._heard.fileno()
-
-    def drain(self) -> list[dict[str, str]]:
-        self._heard.recv(4096)
-        return [{"DEVNAME": "/dev/sr0"}]
-
-    def ring(self) -> None:
-        self._rung.send(b"!")
-
-    def close(self) -> None:
-        self._heard.close()
-        self._rung.close()
 
 
 @dataclass

@@ -17,7 +17,7 @@ from typing import Any, Optional
 
 import pytest
 
-from bench_of_fakes import PATIENCE, Bell
+from bench_of_fakes import PATIENCE
 from hal_core import paths, qmp_once
 from hal_core.errors import QmpDisconnected
 from hal_core.qmp import Session
@@ -29,7 +29,7 @@ from hal_udev.plan.ports import Place
 from hal_udev.resident.loop import Loop
 from hal_udev.resident.qemu import look
 from hal_udev.statusfile import STATUS
-from hal_udev.testing.server import FakeServer
+from hal_udev.testing.server import Bell, FakeServer
 
 QEMU = shutil.which("qemu-system-x86_64") or shutil.which("qemu-kvm", path="/usr/libexec") or ""
 

@@ -1,4 +1,4 @@
-"""FAKES: a server into which a test plugs devices, and a model of a QEMU. Neither has hardware, or a guest.
+"""FAKES: a server into which a test plugs devices, udev's events, and a model of a QEMU. No hardware, and no guest.
 
 The model does what QEMU 7.2 does, as tried (and as the lab tries it with the real one): a set of descriptors lives on
 while a device has a copy; an unplugged device stays in QEMU, attached, with no event; a device is removed at once.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Callable, Optional
@@ -183,3 +184,25 @@ class ModelQemu(Session):
     @staticmethod
     def _fdset(device: UsbDevice) -> int:
         return FIRST_FDSET + 1000 * (device.bus or 0) + (device.number or 0)
+
+
+class Bell:
+    """Events of udev's, rung by hand; each is of a DVD drive, too."""
+
+    def __init__(self) -> None:
+        self._heard, self._rung = socket.socketpair()
+        self._heard.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._heard.fileno()
+
+    def drain(self) -> list[dict[str, str]]:
+        self._heard.recv(4096)
+        return [{"DEVNAME": "/dev/sr0"}]
+
+    def ring(self) -> None:
+        self._rung.send(b"!")
+
+    def close(self) -> None:
+        self._heard.close()
+        self._rung.close()
