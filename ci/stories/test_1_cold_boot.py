@@ -9,7 +9,7 @@ from lab.workshop import Workshop
 
 
 @long
-@on("numa", "one-u", "old-box", "direct")
+@on("one-u", "old-box", "numa", "direct")
 def test_cold_boot(off: Site, workshop: Workshop, description: Server, figure: Figure) -> None:
     """HAL boots from its key, enforcing and without a complaint, and the product boots from its own disk."""
     figure("from power-on to the product's command line", workshop.boot(off))

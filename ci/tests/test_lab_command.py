@@ -72,7 +72,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def test_the_stories_that_there_are() -> None:
     found = {story.name: story for story in command.stories()}
     assert len(found) == len(command.stories()) > 10
-    assert found["cold_boot"].servers == ("numa", "one-u", "old-box", "direct")
+    assert found["cold_boot"].servers == ("one-u", "old-box", "numa", "direct")
     assert found["cold_boot"].file.name == "test_1_cold_boot.py"
     assert found["reboot"].servers == ("one-u",)
     assert found["reboot"].sentence == "The product reboots: the server really resets, and everything comes back."
@@ -161,7 +161,7 @@ def test_the_list_has_every_story_and_every_server(capsys: pytest.CaptureFixture
     for name, path in server.shipped().items():
         assert f"  {name} " in said
         assert server.load(path).description in said
-    assert "on numa, one-u, old-box, direct\n" in said
+    assert "on one-u, old-box, numa, direct\n" in said
     assert (told, FakeIngredients.asked) == ([], [])
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
@@ -149,3 +151,15 @@ def test_the_documented_commands_are_understood() -> None:
     assert len(examples) > 3
     for example in examples:
         assert command.choose(command.parse(example).stories, ALL)
+
+
+def test_long_stories_come_first_and_those_that_are_told_alone_last() -> None:
+    """Or a processor would have nothing to do: at the end, or while the other one is to become free."""
+    asked = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--collect-only", str(STORIES)]
+    said = subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    order = [line.partition("::")[2] for line in said.splitlines() if "::" in line]
+    assert order[0] == "test_cold_boot[one-u]"
+    alone = [name for name in order if "[numa]" in name]
+    assert order[-len(alone) :] == alone
+    assert alone[0] == "test_cold_boot[numa]"
+    assert order.index("test_upgrade[one-u]") < order.index("test_hardware[one-u]")

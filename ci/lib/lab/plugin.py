@@ -35,6 +35,7 @@ long = pytest.mark.long
 Figure = Callable[[str, float], None]
 
 _REPORT = pytest.StashKey[pytest.TestReport]()
+_ALONE = "xdist_group"
 _FIGURE = "figure"  # a test's property, which also comes from another process
 
 
@@ -55,12 +56,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _on(name: str) -> ParameterSet:
     """Stories on a server with several processors are told one after the other: none can be told beside another."""
-    group = [pytest.mark.xdist_group("several-processors")] if processors.several(servers.named(name)) else []
+    group = [getattr(pytest.mark, _ALONE)("several-processors")] if processors.several(servers.named(name)) else []
     return pytest.param(name, id=Path(name).stem, marks=group)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    """Those that take minutes come first; those beside which nobody can be told come when few are left to wait."""
+    items.sort(key=lambda item: (item.get_closest_marker(_ALONE) is not None, item.get_closest_marker("long") is None))
 
 
 @pytest.hookimpl(wrapper=True)
