@@ -72,9 +72,13 @@ ERAS = {
         ("virtio_pci", "virtio_scsi", "sd_mod", "ext4"),
         (*_VIRTIO, *_ALWAYS, "i6300esb", *_LATER),
     ),
-    # virtio_net: not for anything of HAL's, but for a NIC of the server's that it is given as it is.
+    # virtio: not for anything of HAL's, but for a NIC of the server's that it is given as it is. That one is the
+    # server's first, and Linux names NICs as their drivers come.
     "pre-virtio": Era(
-        "amd64", "gpt", ("ahci", "sd_mod", "ext4"), ("e1000", "virtio_net", *_ALWAYS, "i6300esb", *_LATER)
+        "amd64",
+        "gpt",
+        ("ahci", "sd_mod", "ext4"),
+        ("virtio_pci", "virtio_net", "e1000", *_ALWAYS, "i6300esb", *_LATER),
     ),
     "ide": Era("amd64", "mbr", ("ata_piix", "sd_mod", "ext4"), ("e1000", *_ALWAYS, "ib700wdt", *_LATER)),
 }
