@@ -15,11 +15,9 @@ import productos
 from benchmarks import libvirt
 from benchmarks.halproduct import HalProduct
 from benchmarks.libvirt import Libvirt
-from benchmarks.measure import BenchError, progress
+from benchmarks.measure import IN_MEMORY, BenchError, progress
 from benchmarks.plainqemu import PlainQemu
 from benchmarks.watch import Monitor, SerialPort
-
-_IN_MEMORY = "/dev/shm"  # noqa: S108 (shm_overview(7)): what is in /run on a server is in a tmpfs here, too
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ def lab(cache: Path) -> Iterator[Lab]:
     with contextlib.ExitStack() as stack:
         base, memory = (
             Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hal-bench-", dir=place)))
-            for place in (None, _IN_MEMORY)
+            for place in (None, IN_MEMORY)
         )
         for directory in (base, memory):
             directory.chmod(0o755)  # QEMU runs as another user

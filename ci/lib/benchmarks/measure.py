@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Callable, Optional
 
+IN_MEMORY = "/dev/shm"  # noqa: S108 (shm_overview(7)): what is in /run on a server is in a tmpfs here, too
+
 
 class BenchError(Exception):
     """Something could not be measured; the message says what."""

@@ -24,7 +24,7 @@ from typing import Any, Callable, Optional
 from unittest import mock
 
 from benchmarks.libvirt import NOT_INSTALLED
-from benchmarks.measure import BenchError, Row, Variant, interleave, median_of
+from benchmarks.measure import IN_MEMORY, BenchError, Row, Variant, interleave, median_of
 from hal_core import paths
 from hal_core.testing import synthetic
 from hal_udev.config import UdevConfig
@@ -36,7 +36,6 @@ MOST = 127  # devices of a bus (USB 2.0, 9.4.6: seven bits)
 _BUSES = {f"xhci{number}.0": 15 for number in range(9)}  # more than any product has: places are not what is measured
 _ALREADY = (0, 31, MOST - 1)  # plugged in before the one that is measured
 _AT_START = 32  # devices of a product that starts
-_MEMORY = "/dev/shm"  # noqa: S108 - only where directories of random names are made
 _PATIENCE = 60.0  # seconds
 _RUNS = 3  # of virsh, per round
 _REST = 0.3  # seconds in which the resident ends what it does after its last device
@@ -138,8 +137,7 @@ def _run(story: Callable[[], Any]) -> float:
 def _directories() -> Iterator[None]:
     """None of this machine's own; what is in memory on a host is in memory here."""
     names = {"HAL_CONFIG_DIR": "etc", "HAL_DEFAULTS_DIR": "lib", "HAL_STATE_DIR": "state"}
-    memory = _MEMORY if os.path.isdir(_MEMORY) else None
-    with tempfile.TemporaryDirectory(prefix="hal-bench-") as base, tempfile.TemporaryDirectory(dir=memory) as run:
+    with tempfile.TemporaryDirectory(prefix="hal-bench-") as base, tempfile.TemporaryDirectory(dir=IN_MEMORY) as run:
         there = {"HAL_RUN_DIR": run, **{variable: os.path.join(base, name) for variable, name in names.items()}}
         for directory in [*(os.path.join(base, name) for name in names.values()), os.path.join(run, "udev")]:
             os.mkdir(directory)

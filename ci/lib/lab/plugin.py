@@ -35,7 +35,7 @@ long = pytest.mark.long
 Figure = Callable[[str, float], None]
 
 _REPORT = pytest.StashKey[pytest.TestReport]()
-_ALONE = "xdist_group"
+_ALONE = pytest.mark.xdist_group("several-processors")
 _FIGURE = "figure"  # a test's property, which also comes from another process
 
 
@@ -56,13 +56,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _on(name: str) -> ParameterSet:
     """Stories on a server with several processors are told one after the other: none can be told beside another."""
-    group = [getattr(pytest.mark, _ALONE)("several-processors")] if processors.several(servers.named(name)) else []
+    group = [_ALONE] if processors.several(servers.named(name)) else []
     return pytest.param(name, id=Path(name).stem, marks=group)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those that take minutes come first; those beside which nobody can be told come when few are left to wait."""
-    items.sort(key=lambda item: (item.get_closest_marker(_ALONE) is not None, item.get_closest_marker("long") is None))
+
+    def turn(item: pytest.Item) -> tuple[bool, bool]:
+        alone, takes_minutes = (item.get_closest_marker(mark.name) is not None for mark in (_ALONE, long))
+        return alone, not takes_minutes
+
+    items.sort(key=turn)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import signal
 import stat
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional, TypeVar
 
 import pytest
 
 from hal_udev.plan import planfile
 
+Bench = TypeVar("Bench")
 BINARY = shutil.which("qemu-system-x86_64") or ""
 
 needs_loops = pytest.mark.skipif(
     not BINARY or os.getuid() != 0 or not os.path.exists("/dev/loop-control"),
     reason="needs QEMU, root and loop devices",
 )
+
+
+def tell(story: Callable[[Bench], Coroutine[Any, Any, None]], bench: AbstractAsyncContextManager[Bench]) -> None:
+    """A story, on that bench, to its end."""
+
+    async def run() -> None:
+        async with bench as one:
+            await story(one)
+
+    asyncio.run(run())
 
 
 @contextmanager

@@ -97,11 +97,7 @@ def _hear(rooms: list[DisksRoom], event: Event) -> None:
 
 
 def with_bench(tmp_path: Path, story: Callable[[Bench], Coroutine[Any, Any, None]]) -> None:
-    async def run() -> None:
-        async with bench(tmp_path) as one:
-            await story(one)
-
-    asyncio.run(run())
+    realqemu.tell(story, bench(tmp_path))
 
 
 def states(told: list[dict[str, Any]]) -> dict[str, str]:

@@ -128,11 +128,7 @@ def _hear(rooms: list[DvdRoom], event: Event) -> None:
 
 
 def with_bench(tmp_path: Path, story: Callable[[Bench], Coroutine[Any, Any, None]]) -> None:
-    async def run() -> None:
-        async with bench(tmp_path) as one:
-            await story(one)
-
-    asyncio.run(run())
+    realqemu.tell(story, bench(tmp_path))
 
 
 def test_a_disc_is_put_in_and_its_button_takes_it_out_again(tmp_path: Path) -> None:

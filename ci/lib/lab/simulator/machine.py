@@ -77,15 +77,7 @@ class Machine(Powered):
         if self.sticks.pop(serial, None) is None:
             raise LabError(f"stick {serial!r} is not plugged in; plugged in are: {', '.join(self.sticks) or 'none'}")
         if self.is_on:
-            begin = len(self.record)
-            self.execute("device_del", {"id": f"stick-{serial}"})
-            self.await_event(
-                "DEVICE_DELETED",
-                lambda data: data.get("device") == f"stick-{serial}",
-                begin,
-                "the stick is still there",
-            )
-            self.execute("blockdev-del", {"node-name": f"stick-{serial}"})
+            self._pull_out(f"stick-{serial}")
 
     def insert_disk(self, bay: int, image: Path, serial: str) -> None:
         """Slide a disk into a hot-swap bay: a raw image, which is written to. It stays over a power cut.
@@ -105,12 +97,7 @@ class Machine(Powered):
         if self.bays.pop(bay, None) is None:
             raise LabError(f"bay {bay} is empty; disks are in: {', '.join(map(str, self.bays)) or 'none'}")
         if self.is_on:
-            begin = len(self.record)
-            self.execute("device_del", {"id": f"bay{bay}"})
-            self.await_event(
-                "DEVICE_DELETED", lambda data: data.get("device") == f"bay{bay}", begin, "the disk is still there"
-            )
-            self.execute("blockdev-del", {"node-name": f"bay{bay}"})
+            self._pull_out(f"bay{bay}")
 
     def insert_disc(self, image: Path) -> None:
         """Put a DVD into the drive; it stays there over a power cut.
@@ -190,6 +177,13 @@ class Machine(Powered):
         port = self._ports.setdefault(serial, len(self._ports) + 2)  # behind the key, which is in the first
         stick = {"driver": "usb-storage", "id": node, "bus": "xhci.0", "port": str(port), "drive": node}
         self.execute("device_add", {**stick, "serial": serial, "removable": True})
+
+    def _pull_out(self, name: str) -> None:
+        """A device, and the block node of the same name."""
+        begin = len(self.record)
+        self.execute("device_del", {"id": name})
+        self.await_event("DEVICE_DELETED", lambda data: data.get("device") == name, begin, f"{name} is still there")
+        self.execute("blockdev-del", {"node-name": name})
 
     def _slide_in(self, bay: int, serial: str, image: Path) -> None:
         file = {"driver": "file", "filename": str(image)}
