@@ -124,8 +124,11 @@ def test_the_power_is_cut_and_comes_back(prompt: Machine, tmp_path: Path, images
     prompt.power_on()
     prompt.serial[0].expect("up$", 30)
     assert [drive.get("inserted", {}).get("file") for drive in prompt.execute("query-block") if drive["removable"]]
+    port = {"path": "/machine/peripheral/stick-STICK1", "property": "port"}
+    before = prompt.execute("qom-get", port)
     prompt.unplug_usb_stick("STICK1")
     prompt.plug_usb_stick(stick, "STICK1")
+    assert prompt.execute("qom-get", port) == before == "2", "a stick comes back into its own port"
     with pytest.raises(LabError, match="STICK1"):
         prompt.plug_usb_stick(stick, "STICK1")
     with pytest.raises(LabError, match="plugged in are: STICK1"):

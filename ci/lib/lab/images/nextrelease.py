@@ -52,9 +52,9 @@ def _build_all(root: Path, packages: Path, system: Distribution, work: Path, pla
         sources.mkdir()
         result.mkdir()
         source.collect(checkout, package, sources, work / "downloads")
-        next_spec, place = _next(package, work), work / f"{package.name}.root"
+        changed, clone = _next(package, work), work / f"{package.name}.root"
         # Its tests have passed when this release was built of the same sources.
-        build.build(next_spec, sources, system, base, place, result, [packages], check=False)
+        build.build(changed, sources, system, base, clone, result, [packages], check=False)
         programs.run("cp", *result.glob("*.rpm"), place)
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:

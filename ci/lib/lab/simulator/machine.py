@@ -25,6 +25,7 @@ class Machine(Powered):
     def __init__(self, directory: Path, server: Server, accel: str = "tcg", stays: bool = False) -> None:
         super().__init__(directory, server, accel, stays)
         self.sticks: dict[str, Path] = {}
+        self._ports: dict[str, int] = {}  # a stick that has been pulled out comes back into the port where it was
         self.disc: Optional[Path] = None
         self.pulled = {n for n, nic in enumerate(server.nics) if not nic.link}
 
@@ -56,6 +57,8 @@ class Machine(Powered):
 
     def plug_usb_stick(self, image: Path, serial: str) -> None:
         """Plug in a stick, whose content is that image, and is written to. It stays over a power cut.
+
+        Each stick has a port of its own, of the seven that there are.
 
         :raise LabError: it is plugged in already
         """
@@ -155,8 +158,9 @@ class Machine(Powered):
         node = f"stick-{serial}"
         file = {"driver": "file", "filename": str(image)}
         self.execute("blockdev-add", {"node-name": node, "driver": files.image(image)[0], "file": file})
-        stick = {"driver": "usb-storage", "id": node, "bus": "xhci.0", "drive": node, "serial": serial}
-        self.execute("device_add", {**stick, "removable": True})
+        port = self._ports.setdefault(serial, len(self._ports) + 2)  # behind the key, which is in the first
+        stick = {"driver": "usb-storage", "id": node, "bus": "xhci.0", "port": str(port), "drive": node}
+        self.execute("device_add", {**stick, "serial": serial, "removable": True})
 
     def _load(self, disc: Path) -> None:
         medium = {"id": "dvd", "filename": str(disc), "format": "raw", "read-only-mode": "read-only"}

@@ -55,11 +55,12 @@ def assign(paths: Iterable[str], pins: Sequence[Pin], buses: Sequence[Bus]) -> A
     """
     wanted = tuple(dict.fromkeys(paths))
     all_places = [Place(bus.name, port) for bus in buses for port in range(1, bus.ports + 1)]
-    there = set(all_places)
+    there, asked = set(all_places), set(wanted)
     kept = {pin.path: pin for pin in pins}
+    taken = {pin.place for pin in pins}
     places = {path: kept[path].place for path in wanted if path in kept and kept[path].place in there}
-    free = iter([place for place in all_places if place not in {pin.place for pin in kept.values()}])
-    unused = iter([pin for pin in pins if pin.path not in wanted and pin.place in there])
+    free = iter([place for place in all_places if place not in taken])
+    unused = iter([pin for pin in pins if pin.path not in asked and pin.place in there])
     without = []
     for path in wanted:
         if path in places:
