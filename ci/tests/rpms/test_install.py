@@ -20,7 +20,7 @@ FOOTPRINT = ROOT / "specs/hal-host.footprint"
 
 
 def test_every_package_of_ours_is_there(installed: HostRoot) -> None:
-    assert {"hal-core", "hal-host", "hal-netcfg", "hal-selinux", "hal-vmm"} <= installed.ours().keys()
+    assert {"hal-core", "hal-host", "hal-netcfg", "hal-selinux", "hal-udev", "hal-vmm"} <= installed.ours().keys()
 
 
 def test_nothing_that_only_tests_need_is_there(installed: HostRoot) -> None:
@@ -130,6 +130,7 @@ def test_policy_modules_have_the_vendors_priority(installed: HostRoot) -> None:
     [
         ("/usr/bin/hal-vmm", "hal_vmm_exec_t"),
         ("/usr/bin/hal-netcfg", "hal_netcfg_exec_t"),
+        ("/usr/bin/hal-udev", "hal_udev_exec_t"),
         ("/usr/bin/hal-console", "hal_console_exec_t"),
         ("/usr/bin/hal-qemu-launch", "hal_qemu_launch_exec_t"),
         ("/usr/bin/hal", "bin_t"),

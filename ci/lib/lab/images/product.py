@@ -38,7 +38,7 @@ GUEST_FILES = {
     "usr/sbin/hal-link": _GUEST / "sbin" / "hal-link",
     "etc/rc.d/init.d/hal-link": _GUEST / "init" / "hal-link",
 }
-_DIRECTORIES = ("boot/grub", "dev", "proc", "root", "run", "sys", "tmp", "var/log")
+_DIRECTORIES = ("boot/grub", "dev", "mnt", "proc", "root", "run", "sys", "tmp", "var/log")
 # A panic is for HAL to see: the kernel must not restart by itself.
 _APPEND = f"root=LABEL={LABEL} console=tty0 console=ttyS0,115200 quiet mitigations=off panic=0"
 _ROOT_MIB = 64

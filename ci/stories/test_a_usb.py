@@ -1,0 +1,132 @@
+"""What is plugged into the server is plugged into the product."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from pathlib import Path
+
+from lab.plugin import long, on
+from lab.site import Site
+
+# A product that is busy with sticks, on one emulated processor beside other servers, is late with its heartbeats.
+PATIENT = "[vmm.heartbeat]\ninterval = 60\n"
+STICKS = tuple(f"STICK{number}" for number in range(4))
+STEPS = 40
+
+
+def stick(site: Site) -> Path:
+    """A stick with a file system, and a file on it."""
+    content = site.server.directory / "content"
+    content.mkdir()
+    (content / "greeting").write_text("from outside\n")
+    image = blank(site, "stick", 16)
+    subprocess.run(["mkfs.ext4", "-q", "-d", content, image], check=True, timeout=60)
+    return image
+
+
+def blank(site: Site, name: str, mib: int = 1) -> Path:
+    """A stick with nothing on it."""
+    image = site.server.directory / f"{name}.img"
+    with image.open("wb") as file:
+        file.truncate(mib << 20)
+    return image
+
+
+def sees(site: Site, serial: str, seconds: float = 240.0) -> str:
+    """The product's name for a stick, when it sees its disk."""
+    found = f'd=$(ls -d /sys/bus/usb/devices/*/ | while read -r u; do [ "$(cat $u/serial 2>/dev/null)" = {serial} ] && '
+    found += 'ls -d $u/*:*/host*/target*/*/block/sd* 2>/dev/null; done); [ -n "$d" ]'
+    return site.product.ask(f"until {found}; do sleep 0.2; done; basename $d", seconds).strip()
+
+
+def plugged(site: Site) -> set[str]:
+    """The serial numbers of the sticks that the product sees."""
+    return set(site.product.ask("cat /sys/bus/usb/devices/*/serial 2>/dev/null").split()) & set(STICKS)
+
+
+def wait_until_the_product_has(site: Site, serials: set[str], seconds: float = 300.0) -> None:
+    wanted = " ".join(sorted(serials))
+    look = "cat /sys/bus/usb/devices/*/serial 2>/dev/null | grep ^STICK | sort | xargs echo"
+    site.product.ask(f'until [ "$({look})" = "{wanted}" ]; do sleep 0.3; done', seconds)
+
+
+@long
+@on("direct")
+def test_usb_stick(running: Site) -> None:
+    """A stick is plugged into the server: the product mounts, reads and writes it, and the host does not touch it."""
+    running.host.configure(PATIENT)
+    before = running.host.run("lsblk", "--noheadings", "--output", "NAME")
+    image = stick(running)
+    running.server.plug_usb_stick(image, "STICK1")
+
+    disk = sees(running, "STICK1")
+    assert running.product.ask(f"mount /dev/{disk} /mnt && cat /mnt/greeting").strip() == "from outside"
+    running.product.ask("cp /etc/product/release /mnt/release && umount /mnt")
+    (told,) = (one for one in running.host.udev()["devices"] if one["serial"] == "STICK1")
+    assert (told["state"], told["place"]) == ("attached", "ehci.0 port 1")
+    assert running.host.run("lsblk", "--noheadings", "--output", "NAME") == before, "the host has it, too"
+
+    running.server.unplug_usb_stick("STICK1")
+    wait_until_the_product_has(running, set())
+    running.server.plug_usb_stick(image, "STICK1")
+    disk = sees(running, "STICK1")
+    release = running.product.ask("cat /etc/product/release")
+    assert running.product.ask(f"mount /dev/{disk} /mnt && cat /mnt/release") == release
+    running.product.ask("umount /mnt")
+    (told,) = (one for one in running.host.udev()["devices"] if one["serial"] == "STICK1")
+    assert told["place"] == "ehci.0 port 1", "a port of the server's is always the same one of the product's"
+    assert running.product.boots() == 1
+    assert running.host.failed_units() == []
+    assert running.host.denials() == []
+
+
+@long
+@on("direct")
+def test_usb_any_order(running: Site) -> None:
+    """Sticks are plugged in and pulled out at random, hal-udev is killed: the product ends with what is plugged in."""
+    running.host.configure(PATIENT)
+    images = {serial: blank(running, serial) for serial in STICKS}
+    moments = random.Random(running.server.server.name)
+    here: set[str] = set()
+    killed: list[int] = []
+    for step in range(STEPS):
+        what = moments.choice(["plug", "plug", "pull", "replug", "kill", "settle"])
+        serial = moments.choice(STICKS)
+        if what == "kill" and step % 4 == 0:
+            killed.append(running.host.wait_for_service("hal-udev", killed))
+            running.host.run("kill", "-KILL", str(killed[-1]))
+        elif what == "settle":
+            wait_until_the_product_has(running, here)
+        elif serial in here:
+            running.server.unplug_usb_stick(serial)
+            here.discard(serial)
+            if what == "replug":
+                running.server.plug_usb_stick(images[serial], serial)
+                here.add(serial)
+        else:
+            running.server.plug_usb_stick(images[serial], serial)
+            here.add(serial)
+
+    running.host.wait_for_service("hal-udev", killed)
+    wait_until_the_product_has(running, here)
+    assert plugged(running) == here
+    told = {one["serial"]: one["state"] for one in running.host.udev()["devices"]}
+    assert {serial for serial, state in told.items() if state == "attached"} == here
+    assert told[running.server.server.key_serial] == "kept"
+    assert running.product.boots() == 1
+    assert running.host.denials() == []
+
+
+@long
+@on("direct")
+def test_usb_reboot(running: Site) -> None:
+    """QEMU is killed: the product that is started again has the stick that is plugged in."""
+    running.host.configure(PATIENT)
+    running.server.plug_usb_stick(stick(running), "STICK1")
+    sees(running, "STICK1")
+    running.host.run("systemctl", "kill", "--signal=KILL", "hal-qemu")
+    running.product.wait_until_ready()
+    disk = sees(running, "STICK1")
+    assert running.product.ask(f"mount /dev/{disk} /mnt && cat /mnt/greeting").strip() == "from outside"
+    assert running.host.denials() == []
