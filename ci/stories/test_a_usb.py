@@ -11,8 +11,8 @@ from lab.site import Site
 
 # A product that is busy with sticks, on one emulated processor beside other servers, is late with its heartbeats.
 PATIENT = "[vmm.heartbeat]\ninterval = 60\n"
-STICKS = tuple(f"STICK{number}" for number in range(4))
-STEPS = 40
+STICKS = tuple(f"STICK{number}" for number in range(8))
+STEPS = 200
 
 
 def stick(site: Site) -> Path:

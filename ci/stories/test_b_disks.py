@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab.plugin import long, on
+from lab.plugin import on
 from lab.site import Site
 
-_FILE = "/etc/hal/hal.toml.d/90-story.toml"
 _BLOCK = 2048  # bytes, of a disc
 
 
@@ -69,13 +68,13 @@ def test_dvd(running: Site) -> None:
     _discs(running)
 
 
-@long
-@on("old-box")
+@on("one-u")
 def test_dvd_without_host_cdrom(running: Site) -> None:
     """The same where QEMU knows no real drives, as on Enterprise Linux: the disc is passed on, and so is the tray."""
-    running.host.shell.write(_FILE, '[vmm]\nqemu_like = "el9"\n')
+    running.host.configure('[vmm]\nqemu_like = "el9"\n')
+    running.host.run("hal", "vmm", "stop", seconds=180)
     running.host.run("hal", "vmm", "apply", seconds=180)
-    running.product.tell("reboot")
+    running.host.run("hal", "vmm", "start")
     running.product.wait_until_ready()
     assert "host_device" in running.host.run("cat", "/run/hal/plan.json")
     _discs(running)

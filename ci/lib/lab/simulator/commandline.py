@@ -122,7 +122,7 @@ def _serial_ports(count: int) -> Options:
 
 def _key(server: Server) -> Options:
     """The key, on the controller that sticks are plugged into too."""
-    yield "-device", "qemu-xhci,id=xhci,p2=8,p3=8"
+    yield "-device", "qemu-xhci,id=xhci,p2=9,p3=9"
     yield "-blockdev", _image("key", files.KEY)
     key = _of("usb-storage", id="key", bus="xhci.0", port=1, drive="key", serial=server.key_serial, removable="on")
     yield "-device", key + _boots(server, 2)

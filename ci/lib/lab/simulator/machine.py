@@ -62,7 +62,7 @@ class Machine(Powered):
     def plug_usb_stick(self, image: Path, serial: str) -> None:
         """Plug in a stick, whose content is that image, and is written to. It stays over a power cut.
 
-        Each stick has a port of its own, of the seven that there are.
+        Each stick has a port of its own, of the eight that there are.
 
         :raise LabError: it is plugged in already
         """
