@@ -29,6 +29,9 @@ _BRIDGE_PRIORITY = -300
 
 _TAPS = f"{LAN_TAP}*"  # the one of the host-only link, too: a rule for that comes first
 
+# Where the two addresses begin, in bits from the network header (RFC 791, RFC 826); a tag comes before (IEEE 802.1Q).
+_IP, _ARP, _TAG = (12 * 8, 16 * 8), (14 * 8, 24 * 8), 32
+
 _ACCEPT: Json = {"accept": None}
 _DROP: Json = {"drop": None}
 _REFUSE_TCP: Json = {"reject": {"type": "tcp reset"}}
@@ -168,34 +171,34 @@ def _inet(guard: Guard) -> list[_Chain]:
 
 
 def _bridge(guard: Guard) -> list[_Chain]:
-    """Each frame of a LAN passes here: what it is, by one comparison; then its addresses; its port if they matter."""
+    """Each frame of a LAN passes here: a glance at each place where an address might be; if need be, at what it is."""
     protocol: Json = {"meta": {"key": "protocol"}}  # inside the outermost tag, which the kernel has taken off by now
-    # The commonest first.
     chains = {"ip": "ip", "arp": "arp", "8021q": "twice-tagged", "8021ad": "twice-tagged"}
-    # Where the two addresses begin, in bits from the network header (RFC 791, RFC 826).
-    ip, arp = (12 * 8, 16 * 8), (14 * 8, 24 * 8)
     network = ipaddress.IPv4Network(guard.network)
+    places = dict.fromkeys(tag + place for tag in (0, _TAG) for place in (*_IP, *_ARP))
     # Other bridges that the host may have are its own affair: policy accept.
     return [
+        # Half of an address is compared by itself, without a mask, in the shortest time that a rule can take; to know
+        # the protocol takes as long as all of these.
         _Chain(
-            "prerouting",
-            tuple(_rule(_match(protocol, name), {"goto": {"target": chain}}) for name, chain in chains.items()),
-            "prerouting",
+            "forward",
+            tuple(
+                _rule(_match(_raw(place, 16), int(network.network_address) >> 16), {"goto": {"target": "look"}})
+                for place in places
+            ),
+            "forward",
             policy="accept",
         ),
-        _Chain("ip", tuple(_with_address(network, ip))),
-        _Chain("arp", tuple(_with_address(network, arp))),
+        _Chain(
+            "look",
+            tuple(_rule(_match(protocol, name), {"goto": {"target": chain}}) for name, chain in chains.items()),
+        ),
+        _Chain("ip", tuple(_with_address(network, _IP))),
+        _Chain("arp", tuple(_with_address(network, _ARP))),
         # The second tag is where the network header begins for these. In a chain of their own, like those above:
         # listing such a rule after a match on the protocol makes nft 1.0.6 abort.
-        _Chain("twice-tagged", (*_with_address(network, ip, 0x0800), *_with_address(network, arp, 0x0806))),
-        _Chain(
-            "foreign",
-            (
-                _rule(_input(HOST_TAP), _ACCEPT),
-                _counted(LINK_ON_TAP, _input(_TAPS), _DROP),
-                _counted(LINK_ON_LAN, _DROP),
-            ),
-        ),
+        _Chain("twice-tagged", (*_with_address(network, _IP, 0x0800), *_with_address(network, _ARP, 0x0806))),
+        _Chain("foreign", (_counted(LINK_ON_TAP, _input(_TAPS), _DROP), _counted(LINK_ON_LAN, _DROP))),
         _Chain(
             "input",
             (
@@ -225,7 +228,7 @@ def _with_address(network: ipaddress.IPv4Network, places: tuple[int, int], inner
 
     :param places: where sender's and receiver's begin, in bits. :param inner_type: EtherType behind a second tag.
     """
-    tag_bits = 32 if inner_type else 0
+    tag_bits = _TAG if inner_type else 0
     for place in places:
         masked = {"&": [_raw(tag_bits + place, 32), int(network.netmask)]}
         inner = [_match(_raw(16, 16), inner_type)] if inner_type else []
