@@ -20,7 +20,15 @@ FOOTPRINT = ROOT / "specs/hal-host.footprint"
 
 
 def test_every_package_of_ours_is_there(installed: HostRoot) -> None:
-    assert {"hal-core", "hal-host", "hal-netcfg", "hal-selinux", "hal-udev", "hal-vmm"} <= installed.ours().keys()
+    assert {
+        "hal-console",
+        "hal-core",
+        "hal-host",
+        "hal-netcfg",
+        "hal-selinux",
+        "hal-udev",
+        "hal-vmm",
+    } <= installed.ours().keys()
 
 
 def test_nothing_that_only_tests_need_is_there(installed: HostRoot) -> None:

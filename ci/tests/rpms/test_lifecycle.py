@@ -24,7 +24,7 @@ from hostroot import MINIMAL, HostRoot
 PREVIOUS = Path(__file__).with_name("previous")
 CHANGED_BY_HAND = "# this server's own\n"
 CONFIG = "etc/mdadm.conf.d/hal.conf"
-SINCE = ("hal-netcfg", "hal-udev")  # what hal-host requires that the last release did not have
+SINCE = ("hal-netcfg", "hal-udev", "hal-console")  # what hal-host requires that the last release did not have
 # … and the distribution's, which rpm alone does not fetch.
 NEEDED_SINCE = ("nftables", "python3-pyroute2", "python3-pyudev")
 
@@ -75,7 +75,15 @@ def test_upgrade(old: HostRoot, repository: Path, previous: Path) -> None:
     old.dnf("upgrade", "hal-*")
     now = versions(repository)
     assert old.ours() == {name: now[name] for name in old.ours()}
-    assert set(old.ours()) >= {"hal-core", "hal-host", "hal-netcfg", "hal-selinux", "hal-udev", "hal-vmm"}
+    assert set(old.ours()) >= {
+        "hal-console",
+        "hal-core",
+        "hal-host",
+        "hal-netcfg",
+        "hal-selinux",
+        "hal-udev",
+        "hal-vmm",
+    }
     assert (old.path / CONFIG).read_text() == CHANGED_BY_HAND, "what somebody has written is kept"
     assert "mdadm" in (old.path / f"{CONFIG}.rpmnew").read_text(), "and the new text is beside it"
     assert old.run("systemctl", "is-enabled", "hal.target").strip() == "enabled"

@@ -1,0 +1,102 @@
+"""The server's screen and keyboard are the product's: what a camera in front of the server would see."""
+
+from __future__ import annotations
+
+from lab.plugin import on
+from lab.site import Site
+from lab.workshop import Workshop
+
+_PROMPT = "^product# *$"
+_ATTACH = """
+import os, pty, select, sys, time
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp("hal", ["hal", "console", *sys.argv[1].split()])
+said, typed, until = b"", False, time.monotonic() + 90
+while time.monotonic() < until and sys.argv[3].encode() not in said:
+    if select.select([terminal], [], [], 1)[0]:
+        said += os.read(terminal, 65536)
+    if not typed and sys.argv[2].encode() in said:
+        os.write(terminal, sys.argv[4].encode() + b"\\r")
+        typed = True
+os.write(terminal, b"\\x1d")
+os.waitpid(pid, 0)
+print(said.decode(errors="replace"))
+"""
+
+
+@on("one-u", "old-box")
+def test_screen(running: Site) -> None:
+    """The product's text is on the server's screen, and what is typed at its keyboard reaches the product."""
+    host, server = running.host, running.server
+    first = host.wait_for_service("hal-console")
+    running.wait_for_screen(_PROMPT)
+    server.type("echo Up_AND_down | tr _ ' '\n")
+    running.wait_for_screen("^Up AND down$")
+
+    # Killed: the terminal is restored, and the next one shows the product again.
+    host.run("systemctl", "kill", "--signal=KILL", "hal-console")
+    host.wait_for_service("hal-console", [first])
+    running.wait_for_screen("^Up AND down$")
+    server.type("echo $((6 * 7))\n")
+    running.wait_for_screen("^42$")
+
+    # It starts again: firmware and boot loader, and the product.
+    host.run("hal", "vmm", "reset")
+    running.wait_for_screen("SeaBIOS|Booting from|GRUB", 120)
+    running.product.wait_until_ready()
+    running.wait_for_screen(_PROMPT)
+
+    host.run("hal", "vmm", "stop", seconds=240)
+    running.wait_for_screen("The product has been stopped.", 60)
+    host.run("hal", "vmm", "start")
+    running.product.wait_until_ready()
+    running.wait_for_screen(_PROMPT)
+    assert host.failed_units() == []
+    assert host.denials() == []
+
+
+@on("one-u")
+def test_remote_hands(running: Site) -> None:
+    """The product's screen and serial port in another terminal, and where there is no framebuffer."""
+    host, server = running.host, running.server
+    running.wait_for_screen(_PROMPT)
+    screen = host.run(
+        "python3", "-Ic", _ATTACH, "--attach", "product#", "from afar", "echo from_afar | tr _ ' '", seconds=120
+    )
+    assert "from afar" in screen
+    running.wait_for_screen("^from afar$")
+    port = host.run(
+        "python3",
+        "-Ic",
+        _ATTACH,
+        "attach --serial com1",
+        "product#",
+        "by cable",
+        "echo by_cable | tr _ ' '",
+        seconds=120,
+    )
+    assert "by cable" in port
+    running.product.console.expect("by cable", 60)
+
+    host.shell.write("/etc/hal/hal.toml.d/90-story.toml", '[console]\nframebuffer = "/dev/fb7"\nescape = true\n')
+    host.run("systemctl", "restart", "hal-console", seconds=120)
+    running.wait_for_screen("from afar")
+    server.type("echo text_alone | tr _ ' '\n")
+    running.wait_for_screen("text alone")
+    server.press("ctrl", "alt", "shift", "f3")
+    host.wait_until("sh", "-c", "hal console status --json | grep -q 'another terminal'")
+    server.press("ctrl", "alt", "f1")
+    running.wait_for_screen("text alone")
+    assert host.failed_units() == []
+    assert host.denials() == []
+
+
+@on("one-u")
+def test_screen_from_power_on(off: Site, workshop: Workshop) -> None:
+    """From the power switch on, nothing but the server's own start and the product is ever on the screen."""
+    workshop.boot(off)
+    off.wait_for_screen(_PROMPT)
+    off.server.type("echo first_boot | tr _ ' '\n")
+    off.wait_for_screen("^first boot$")
+    assert off.host.denials() == []
