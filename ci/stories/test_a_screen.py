@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from lab.plugin import on
 from lab.site import Site
-from lab.workshop import Workshop
 
 _PROMPT = "^product# *$"
 _ATTACH = """
@@ -25,7 +23,6 @@ print(said.decode(errors="replace"))
 """
 
 
-@on("one-u", "old-box")
 def test_screen(running: Site) -> None:
     """The product's text is on the server's screen, and what is typed at its keyboard reaches the product."""
     host, server = running.host, running.server
@@ -41,22 +38,17 @@ def test_screen(running: Site) -> None:
     server.type("echo $((6 * 7))\n")
     running.wait_for_screen("^42$")
 
-    # It starts again: firmware and boot loader, and the product.
-    host.run("hal", "vmm", "reset")
-    running.wait_for_screen("SeaBIOS|Booting from|GRUB", 120)
-    running.product.wait_until_ready()
-    running.wait_for_screen(_PROMPT)
-
+    # It is stopped, and starts again: firmware and boot loader, and the product.
     host.run("hal", "vmm", "stop", seconds=240)
     running.wait_for_screen("The product has been stopped.", 60)
     host.run("hal", "vmm", "start")
+    running.wait_for_screen("SeaBIOS|Booting from|GRUB", 120)
     running.product.wait_until_ready()
     running.wait_for_screen(_PROMPT)
     assert host.failed_units() == []
     assert host.denials() == []
 
 
-@on("one-u")
 def test_remote_hands(running: Site) -> None:
     """The product's screen and serial port in another terminal, and where there is no framebuffer."""
     host, server = running.host, running.server
@@ -90,13 +82,3 @@ def test_remote_hands(running: Site) -> None:
     running.wait_for_screen("text alone")
     assert host.failed_units() == []
     assert host.denials() == []
-
-
-@on("one-u")
-def test_screen_from_power_on(off: Site, workshop: Workshop) -> None:
-    """From the power switch on, nothing but the server's own start and the product is ever on the screen."""
-    workshop.boot(off)
-    off.wait_for_screen(_PROMPT)
-    off.server.type("echo first_boot | tr _ ' '\n")
-    off.wait_for_screen("^first boot$")
-    assert off.host.denials() == []
