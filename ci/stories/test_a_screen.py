@@ -25,17 +25,17 @@ print(said.decode(errors="replace"))
 
 def test_screen(running: Site) -> None:
     """The product's text is on the server's screen, and what is typed at its keyboard reaches the product."""
-    host, server = running.host, running.server
+    host = running.host
     first = host.wait_for_service("hal-console")
     running.wait_for_screen(_PROMPT)
-    server.type("echo Up_AND_down | tr _ ' '\n")
+    running.type("echo Up_AND_down | tr _ ' '\n")
     running.wait_for_screen("^Up AND down$")
 
     # Killed: the terminal is restored, and the next one shows the product again.
     host.run("systemctl", "kill", "--signal=KILL", "hal-console")
     host.wait_for_service("hal-console", [first])
     running.wait_for_screen("^Up AND down$")
-    server.type("echo $((6 * 7))\n")
+    running.type("echo $((6 * 7))\n")
     running.wait_for_screen("^42$")
 
     # It is stopped, and starts again: firmware and boot loader, and the product.
@@ -74,7 +74,7 @@ def test_remote_hands(running: Site) -> None:
     host.shell.write("/etc/hal/hal.toml.d/90-story.toml", '[console]\nframebuffer = "/dev/fb7"\nescape = true\n')
     host.run("systemctl", "restart", "hal-console", seconds=120)
     running.wait_for_screen("from afar")
-    server.type("echo text_alone | tr _ ' '\n")
+    running.type("echo text_alone | tr _ ' '\n")
     running.wait_for_screen("text alone")
     server.press("ctrl", "alt", "shift", "f3")
     host.wait_until("sh", "-c", "hal console status --json | grep -q 'another terminal'")

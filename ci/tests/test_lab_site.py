@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.display.screen import Screen
 from lab.errors import LabError
 from lab.simulator import files, server
 from lab.simulator.machine import Machine
@@ -42,6 +43,33 @@ def test_a_lan_that_cannot_be_leaves_nothing_behind(site: Site) -> None:
     with pytest.raises((LabError, OSError), match=r"lan1\.pcap"), site:
         pass
     assert not site.server.lan(0)[1].exists()
+
+
+class SlowTerminal(Site):
+    """FAKE: what is typed is on the screen one look later; what is typed before that is lost."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self.line, self.waiting = "product#", ""
+
+    def screen(self) -> Screen:
+        shown = Screen(["Linux", self.line, ""], "linux", [])
+        self.line, self.waiting = self.line + self.waiting, ""
+        return shown
+
+    def press(self, text: str) -> None:
+        if self.waiting:
+            raise LabError(f"{text!r} is lost")
+        self.waiting = text if self.line != "product#" else f" {text}"
+
+
+def test_somebody_types_no_faster_than_it_comes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = SlowTerminal(site.server)
+    monkeypatch.setattr(terminal.server, "type", terminal.press)
+    terminal.type("echo A+B *\n")
+    terminal.screen()
+    assert terminal.line == "product# echo A+B *\n"
+    assert terminal.waiting == ""
 
 
 def test_all_that_a_server_that_is_off_has_left(site: Site, tmp_path: Path) -> None:

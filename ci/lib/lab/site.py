@@ -6,6 +6,7 @@ When a story fails, everything that this server has ever said is gathered in one
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import time
 from pathlib import Path
@@ -22,6 +23,8 @@ from lab.simulator import files
 from lab.simulator.machine import Machine
 
 _LOOK_AGAIN = 0.3  # seconds between two looks at the screen
+# A keyboard remembers 16 bytes while nobody listens to it; a capital letter, pressed and released, is 6 of them.
+_KEYS_AT_ONCE = 2
 _LAST_CHANCE = 15.0  # seconds that a host, which may be hung, gets to answer when a story has failed
 
 
@@ -73,6 +76,19 @@ class Site:
             if time.monotonic() > until:
                 raise LabError(f"{expression!r} is not on the screen after {seconds:g} s, but:\n{shown.text}")
             time.sleep(_LOOK_AGAIN)  # a screen tells nobody that it has changed
+
+    def type(self, text: str) -> None:
+        """Type at the server's keyboard and look at the screen meanwhile, as people do where a machine is slow.
+
+        :param text: what the command line shows as it is typed; it may end with a newline
+        :raise LabError: it cannot be typed, or does not come
+        """
+        line = next((line for line in reversed(self.screen().lines) if line), "")
+        typed = text.rstrip("\n")
+        for end in range(_KEYS_AT_ONCE, len(typed) + _KEYS_AT_ONCE, _KEYS_AT_ONCE):
+            self.server.type(typed[end - _KEYS_AT_ONCE : end])
+            self.wait_for_screen(f"{re.escape(line)} ?{re.escape(typed[:end].rstrip())}")
+        self.server.type(text[len(typed) :])
 
     def gather(self, place: Path) -> None:
         """Everything that helps to understand what happened, in a directory that is made anew.
