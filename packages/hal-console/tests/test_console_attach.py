@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,9 +28,9 @@ PROGRAM = "import sys; sys.argv[0] = 'hal-console'; from hal_console.main import
 class Attached:
     """The program, and the other end of its terminal."""
 
-    def __init__(self, run_dir: Path, *arguments: str) -> None:
+    def __init__(self, run_dir: Path, arguments: Sequence[str], size: tuple[int, int]) -> None:
         self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 25, 80, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
         self.process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, *arguments],
             stdin=slave,
@@ -60,8 +60,9 @@ class Attached:
 
 
 @contextlib.contextmanager
-def attached(run_dir: Path, *arguments: str) -> Iterator[Attached]:
-    one = Attached(run_dir, *arguments)
+def attached(run_dir: Path, *arguments: str, size: tuple[int, int] = (25, 80)) -> Iterator[Attached]:
+    """:param size: lines and columns."""
+    one = Attached(run_dir, arguments, size)
     try:
         yield one
     finally:
@@ -84,6 +85,15 @@ def test_the_screen_typing_and_the_next_product(tmp_path: Path) -> None:
             one.until(b"SeaBIOS (version ")
             one.type(b"\x1d")
             assert one.process.wait(PATIENCE) == 0
+
+
+def test_a_terminal_that_does_not_know_its_size_shows_a_pcs_screen(tmp_path: Path) -> None:
+    """As at the end of a serial cable."""
+    with qemu.running(tmp_path, guests.ECHO), attached(tmp_path, "--attach", size=(0, 0)) as one:
+        one.until(b"Booting from Hard Disk")
+        one.said = b""
+        one.type(b"Hello!")
+        one.until(b"Hello!")
 
 
 def test_the_terminal_is_as_it_was(tmp_path: Path) -> None:

@@ -77,8 +77,7 @@ def _show(sock: socket.socket) -> bool:
 
     :raise HostError: QEMU does not speak the protocol.
     """
-    stream, reader, size = Stream(letters.WANTED), Reader(), os.get_terminal_size(terminal.STDOUT)
-    screen = TextScreen(size.columns, size.lines)
+    stream, reader, screen = Stream(letters.WANTED), Reader(), TextScreen(*terminal.size())
     while True:
         ready, _, _ = select.select([sock, terminal.STDIN], [], [])
         if terminal.STDIN in ready:
@@ -106,9 +105,9 @@ def _show(sock: socket.socket) -> bool:
 def _draw(stream: Stream, reader: Reader, screen: TextScreen) -> Iterator[str]:
     picture = stream.picture
     picture.changed.clear()
-    size = os.get_terminal_size(terminal.STDOUT)
-    if (size.columns, size.lines) != (screen.columns, screen.lines):
-        screen.columns, screen.lines = size.columns, size.lines
+    size = terminal.size()
+    if size != (screen.columns, screen.lines):
+        screen.columns, screen.lines = size
         screen.forget()
     graphics = f"[graphics, {picture.width}x{picture.height}; {terminal.DETACH_HINT}]"
     yield screen.show(reader.rows(picture), graphics)

@@ -32,6 +32,12 @@ def raw() -> Iterator[None]:
         termios.tcsetattr(STDIN, termios.TCSADRAIN, before)
 
 
+def size() -> tuple[int, int]:
+    """Columns and lines; a PC's where the terminal does not know, as at the end of a serial cable (tty_ioctl(4))."""
+    columns, lines = os.get_terminal_size(STDOUT)
+    return columns or 80, lines or 25
+
+
 def read() -> bytes:
     """What was typed; b"" when the terminal is gone."""
     return os.read(STDIN, _LONGEST)
