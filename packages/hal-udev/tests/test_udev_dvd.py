@@ -201,3 +201,26 @@ def test_a_plan_is_read() -> None:
         path.write_text(json.dumps({"hotplug": {"drives": [wrong]}}))
         with pytest.raises(FileFormatError, match="not a plan of hal-vmm's"):
             drives.read(paths.run_dir())
+
+
+def test_a_plan_is_parsed_again_only_when_it_is_another_one() -> None:
+    parsed: list[Any] = []
+
+    def parse(planned: Any) -> int:
+        parsed.append(planned)
+        return len(planned["disks"])
+
+    path, reader = Path(planfile.path(paths.run_dir())), planfile.Reader(paths.run_dir(), parse)
+    assert reader.read() is None
+    for disks in ([], [1, 2]):
+        new = path.with_name("new")
+        new.write_text(json.dumps({"disks": disks}))
+        new.rename(path)
+        assert [reader.read() for _ in range(3)] == [len(disks)] * 3
+    assert parsed == [{"disks": []}, {"disks": [1, 2]}]
+    path.write_text("{}")
+    for _ in range(2):
+        with pytest.raises(FileFormatError, match="not a plan of hal-vmm's"):
+            reader.read()
+    path.unlink()
+    assert reader.read() is None

@@ -282,7 +282,9 @@ def of_target(target: Target, python: str) -> list[Own]:
             f"252-1{target.dist}",
             {"/usr/lib/systemd/systemd-update-helper": Program(program("systemd-update-helper"))},
             requires=("Requires: bash", "Requires(post): systemd"),
-            sections=(program("users.triggers") if target.rpm_creates_users else "") + program("systemd.triggers"),
+            sections=(program("users.triggers") if target.rpm_creates_users else "")
+            + program("selinux.triggers")
+            + program("systemd.triggers"),
         ),
         Own(
             "qemu-kvm-core",

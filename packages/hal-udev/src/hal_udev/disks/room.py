@@ -20,6 +20,7 @@ from hal_udev.disks.bays import Bay, Bays
 from hal_udev.disks.difference import Found, Step
 from hal_udev.disks.present import DiskHardware, Present
 from hal_udev.disks.replan import Planning
+from hal_udev.plan import planfile
 from hal_udev.resident.errands import Errands
 from hal_udev.resident.opened import opened
 
@@ -48,6 +49,7 @@ class DisksRoom:
         self._threads = threads
         self._run_dir = run_dir
         self._reason = reason
+        self._plan = planfile.Reader(run_dir, bays.parse)
         self._bays = Bays()
         self._present: tuple[Present, ...] = ()
         self._found: dict[str, Found] = {}
@@ -85,7 +87,7 @@ class DisksRoom:
         :return: monotonic seconds at which to call this again without being woken.
         :raise HalError: the plan, or QEMU, does not tell.
         """
-        known = bays.read(self._run_dir)
+        known = self._plan.read()
         if known is None:
             return math.inf
         self._bays = known

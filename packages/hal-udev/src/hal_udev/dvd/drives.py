@@ -31,10 +31,11 @@ def read(run_dir: str) -> tuple[Drive, ...]:
 
     :raise FileFormatError, HostError: as :func:`hal_udev.plan.planfile.read`.
     """
-    return planfile.read(run_dir, _parse) or ()
+    return planfile.read(run_dir, parse) or ()
 
 
-def _parse(planned: Any) -> tuple[Drive, ...]:
+def parse(planned: Any) -> tuple[Drive, ...]:
+    """:raise ValueError, KeyError, TypeError: that is no plan."""
     return tuple(_drive(entry) for entry in planned.get("hotplug", {}).get("drives", ()))
 
 

@@ -21,6 +21,7 @@ from hal_udev.dvd import decision, drives, qemu
 from hal_udev.dvd.decision import Seen
 from hal_udev.dvd.drives import Drive
 from hal_udev.dvd.tray import Tray
+from hal_udev.plan import planfile
 from hal_udev.resident.errands import Errands
 from hal_udev.resident.opened import opened
 
@@ -40,7 +41,7 @@ class DvdRoom:
         self._session = session
         self._tray = tray
         self._threads = threads
-        self._run_dir = run_dir
+        self._plan = planfile.Reader(run_dir, drives.parse)
         self._drives: tuple[Drive, ...] = ()
         self._errands = Errands(wake)
         self._buttons: set[str] = set()  # drives of the host's whose button was pushed
@@ -77,7 +78,7 @@ class DvdRoom:
         :return: monotonic seconds at which to call this again without being woken.
         :raise HalError: the plan does not tell.
         """
-        known = drives.read(self._run_dir)
+        known = self._plan.read() or ()
         if known != self._drives:
             self._drives = known
             self.forget()

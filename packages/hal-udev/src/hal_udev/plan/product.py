@@ -26,10 +26,11 @@ def read(run_dir: str) -> Product:
 
     :raise FileFormatError, HostError: as :func:`hal_udev.plan.planfile.read`.
     """
-    return planfile.read(run_dir, _parse) or NOTHING
+    return planfile.read(run_dir, parse) or NOTHING
 
 
-def _parse(planned: Any) -> Product:
+def parse(planned: Any) -> Product:
+    """:raise ValueError, KeyError, TypeError: that is no plan."""
     buses = tuple(Bus(text(bus["bus"]), _count(bus["ports"])) for bus in planned["usb_buses"])
     return Product(buses, frozenset(text(port["host"]) for port in planned["serial"]))
 

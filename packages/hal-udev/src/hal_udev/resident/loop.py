@@ -21,7 +21,6 @@ from hal_core.qmp import Event, Session
 from hal_udev.config import UdevConfig
 from hal_udev.hardware import Hardware
 from hal_udev.plan import planfile, product, usbplan
-from hal_udev.plan.product import Product
 from hal_udev.plan.usbplan import Planned, UsbPlan
 from hal_udev.resident import qemu
 from hal_udev.resident.pinned import Pinned
@@ -82,8 +81,8 @@ class Loop:
         self._stopping = False
         self._configured = False
         self._pinned = Pinned(self._report)
+        self._plan = planfile.Reader(run_dir, product.parse)
         self._product = product.NOTHING
-        self._product_seen: Optional[tuple[int, int]] = None
         self._last: tuple[list[Told], tuple[str, ...]] = ([], ())  # what was told last
         self._first_seen: dict[int, float] = {}  # by plugging-in: monotonic seconds
 
@@ -143,7 +142,7 @@ class Loop:
         self._configure()
         try:
             devices = await loop.run_in_executor(self._threads, self._hardware.look)
-            self._know_product()
+            self._product = self._plan.read() or product.NOTHING
             around = self._hardware.surroundings(self._run_dir, self._product.com_ports)
             plan = usbplan.plan(devices, self._settings, around, self._product.buses, self._pinned.pins)
         except HalError as error:
@@ -197,17 +196,6 @@ class Loop:
             self._report.resolved(_CONFIG)
         except HalError as error:
             self._report.problem(_CONFIG, f"{error}; the rules of before hold")
-
-    def _know_product(self) -> None:
-        """Read hal-vmm's plan where it is another one than the last time."""
-        try:
-            status = os.stat(planfile.path(self._run_dir))
-            seen = (status.st_ino, status.st_mtime_ns)
-        except FileNotFoundError:
-            seen = None
-        if seen is None or seen != self._product_seen:
-            self._product = Product(()) if seen is None else product.read(self._run_dir)
-            self._product_seen = seen
 
     async def _with_qemu(self, session: Session) -> None:
         """A QEMU has come: it has nothing of ours, or what the last resident has plugged in."""
