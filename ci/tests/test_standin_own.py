@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from factory import target
@@ -43,6 +45,15 @@ def test_only_fedoras_users_are_there_before_post_without_a_macro(wanted: Target
     sections = packages(wanted)["systemd-rpm-triggers"].sections
     assert ("%filetriggerin @NAME@ -P 2000000 -- /usr/lib/sysusers.d/" in sections) is there
     assert "%transfiletriggerin @NAME@ -P 1000700 -- /usr/lib/sysusers.d/" in sections
+
+
+@pytest.mark.parametrize("wanted", [EL9, EL10, FEDORA])
+def test_files_have_their_labels_before_anything_looks_at_them(wanted: Target) -> None:
+    sections = packages(wanted)["systemd-rpm-triggers"].sections
+    found = re.findall(r"^%transfile\w+ @NAME@ -P (\d+) .*\n([^%]*)", sections, re.MULTILINE)
+    turn = {text: int(priority) for priority, text in found}
+    (labels,) = (text for text in turn if "restorecon" in text)
+    assert turn[labels] > max(priority for text, priority in turn.items() if text != labels)
 
 
 @pytest.mark.parametrize(("wanted", "there"), [(EL9, False), (EL10, True), (FEDORA, True)])
