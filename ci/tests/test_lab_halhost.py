@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 from pathlib import Path
 from random import Random
@@ -93,6 +94,13 @@ def test_waiting_for_a_state() -> None:
     assert len(shell.asked) == 3
     with pytest.raises(LabError, match=r"^the product's state is not 'stopped' after 0\.01 s$"):
         Host(shell).wait_for_state("stopped", 0.01)
+
+
+def test_waiting_for_usb_devices_of_qemus() -> None:
+    answers = ([], [{"name": "usb-1-1", "type": "child<usb-host>"}, {"name": "disk0", "type": "child<scsi-hd>"}])
+    shell = FakeShell(*(json.dumps([{"return": listed}]) for listed in answers))
+    Host(shell).wait_for_usb_devices(1)
+    assert len(shell.asked) == 2
 
 
 def test_waiting_for_heartbeats() -> None:

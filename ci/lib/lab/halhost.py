@@ -62,6 +62,15 @@ class Host:
         """``hal udev status --json``: which devices the product has, and why not the others."""
         return self._status("udev")
 
+    def wait_for_usb_devices(self, count: int, seconds: float = 120.0) -> None:
+        """Return when the product's QEMU has so many of the server's USB devices. :raise LabError: it has not."""
+
+        def has() -> bool:
+            listed = self.qmp("qom-list", path="/machine/peripheral")
+            return sum(one["type"] == "child<usb-host>" for one in listed) == count
+
+        self._wait(has, seconds, f"QEMU does not have {count} USB devices")
+
     def _status(self, package: str) -> dict[str, Any]:
         number, said, complained = self.shell.ask("hal", package, "status", "--json")
         if not said:
