@@ -12,7 +12,7 @@ from lab.site import Site
 # A product that is busy with sticks, on one emulated processor beside other servers, is late with its heartbeats.
 PATIENT = "[vmm.heartbeat]\ninterval = 60\n"
 STICKS = tuple(f"STICK{number}" for number in range(8))
-STEPS = 200
+STEPS = 60
 
 
 def stick(site: Site) -> Path:
