@@ -18,7 +18,7 @@ def test_upgrade(running: Site, workshop: Workshop) -> None:
         if rpm.name.rsplit("-", 2)[0] in before:
             host.shell.write(f"/run/upgrade-{rpm.name}", rpm.read_bytes())
 
-    host.run("sh", "-c", "exec rpm -U /run/upgrade-*.rpm", seconds=600)
+    host.run("sh", "-c", "exec rpm -U /run/upgrade-*.rpm", seconds=1200)
 
     after = host.installed()
     assert after.keys() == before.keys()
