@@ -13,6 +13,8 @@ from factory.programs import Argument
 ROOT = Path(__file__).resolve().parents[3]  # the checkout
 WORK = ROOT / ".cache/rpms"  # what the factory keeps
 
+#: Our packages on every host: what hal-host draws in, and itself.
+OURS = {"hal-console", "hal-core", "hal-host", "hal-netcfg", "hal-selinux", "hal-udev", "hal-vmm"}
 # A minimal system, as a kickstart with an empty %packages section leaves it.
 MINIMAL = (
     *("bash", "coreutils", "dbus", "filesystem", "findutils", "glibc-minimal-langpack", "grep", "procps-ng", "rpm"),
