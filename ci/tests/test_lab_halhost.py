@@ -97,8 +97,8 @@ def test_waiting_for_a_state() -> None:
 
 
 def test_waiting_for_usb_devices_of_qemus() -> None:
-    answers = ([], [{"name": "usb-1-1", "type": "child<usb-host>"}, {"name": "disk0", "type": "child<scsi-hd>"}])
-    shell = FakeShell(*(json.dumps([{"return": listed}]) for listed in answers))
+    disk, stick = {"name": "disk0", "type": "child<scsi-hd>"}, {"name": "usb-1-1", "type": "child<usb-host>"}
+    shell = FakeShell(*(json.dumps([{"return": listed}]) for listed in ([disk], [disk, stick])))
     Host(shell).wait_for_usb_devices(1)
     assert len(shell.asked) == 2
 

@@ -66,8 +66,8 @@ class Host:
         """Return when the product's QEMU has so many of the server's USB devices. :raise LabError: it has not."""
 
         def has() -> bool:
-            listed = self.qmp("qom-list", path="/machine/peripheral")
-            return sum(one["type"] == "child<usb-host>" for one in listed) == count
+            listed: list[dict[str, str]] = self.qmp("qom-list", path="/machine/peripheral")
+            return [one["type"] for one in listed].count("child<usb-host>") == count
 
         self._wait(has, seconds, f"QEMU does not have {count} USB devices")
 
