@@ -15,7 +15,7 @@ def test_cold_boot(off: Site, workshop: Workshop, description: Server, figure: F
     figure("from power-on to the product's command line", workshop.boot(off))
 
     assert off.product.ask("cat /proc/cmdline").startswith("BOOT_IMAGE=/boot/vmlinuz root=LABEL=product-root")
-    off.wait_for_screen("^product# *$")
+    off.wait_for_prompt()
     assert off.product.boots() == 1
     assert off.host.run("getenforce").strip() == "Enforcing"
     assert off.host.run("passwd", "--status", "root").split()[1] == "L", "root is not locked"

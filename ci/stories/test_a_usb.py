@@ -20,16 +20,8 @@ def stick(site: Site) -> Path:
     content = site.server.directory / "content"
     content.mkdir()
     (content / "greeting").write_text("from outside\n")
-    image = blank(site, "stick", 16)
+    image = site.blank("stick", 16)
     subprocess.run(["mkfs.ext4", "-q", "-d", content, image], check=True, timeout=60)
-    return image
-
-
-def blank(site: Site, name: str, mib: int = 1) -> Path:
-    """A stick with nothing on it."""
-    image = site.server.directory / f"{name}.img"
-    with image.open("wb") as file:
-        file.truncate(mib << 20)
     return image
 
 
@@ -93,7 +85,7 @@ def test_usb_any_order(running: Site) -> None:
     """Sticks are plugged in and pulled out at random, hal-udev is killed: the product ends with what is plugged in."""
     running.host.configure(PATIENT)
     running.product.ask("dmesg -n 1")  # what a stick leaves undone when it is pulled out, in the middle of commands
-    images = {serial: blank(running, serial) for serial in STICKS}
+    images = {serial: running.blank(serial, 1) for serial in STICKS}
     moments = random.Random(running.server.server.name)
     here: set[str] = set()
     killed: list[int] = []

@@ -10,13 +10,6 @@ from lab.site import Site
 _BLOCK = 2048  # bytes, of a disc
 
 
-def blank(site: Site, name: str, mib: int = 8) -> Path:
-    image = site.server.directory / f"{name}.img"
-    with image.open("wb") as file:
-        file.truncate(mib << 20)
-    return image
-
-
 def disc(site: Site, name: str) -> Path:
     """A disc whose first bytes are its name."""
     image = site.server.directory / f"{name}.iso"
@@ -39,7 +32,7 @@ def wait_until_gone(site: Site, name: str, seconds: float = 120.0) -> None:
 @on("one-u")
 def test_disk_swap(running: Site) -> None:
     """A disk is pulled out of its bay and another one put in: the product has that in the place of the first."""
-    first, second = blank(running, "first"), blank(running, "second")
+    first, second = running.blank("first", 8), running.blank("second", 8)
     running.server.insert_disk(0, first, "BAY-FIRST")
     name, address = sees(running, "BAY-FIRST")
     running.product.ask(f"echo written by the product | dd of=/dev/{name} conv=sync,fsync 2>/dev/null")

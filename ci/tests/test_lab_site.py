@@ -45,6 +45,11 @@ def test_a_lan_that_cannot_be_leaves_nothing_behind(site: Site) -> None:
     assert not site.server.lan(0)[1].exists()
 
 
+def test_a_blank_image(site: Site) -> None:
+    image = site.blank("stick", 2)
+    assert (image.parent, image.stat().st_size) == (site.server.directory, 2 << 20)
+
+
 class SlowTerminal(Site):
     """FAKE: what is typed is on the screen one look later; what is typed before that is lost."""
 
@@ -69,7 +74,6 @@ def test_somebody_types_no_faster_than_it_comes(site: Site, monkeypatch: pytest.
     terminal.type("echo A+B *\n")
     terminal.screen()
     assert terminal.line == "product# echo A+B *\n"
-    assert terminal.waiting == ""
 
 
 def test_all_that_a_server_that_is_off_has_left(site: Site, tmp_path: Path) -> None:

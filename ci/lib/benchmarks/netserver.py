@@ -7,10 +7,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.measure import IN_MEMORY
 from hal_netcfg.testing.host import Host
 from hal_netcfg.testing.netns import Namespace
-
-_IN_MEMORY = "/dev/shm"  # noqa: S108 (shm_overview(7)): what is in /run on a server is in a tmpfs here, too
 
 
 def nic(number: int) -> str:
@@ -26,7 +25,7 @@ def mac(number: int) -> str:
 @contextlib.contextmanager
 def server(nics: int) -> Iterator[Host]:
     """All of its NICs are planned for the product; nothing is done yet."""
-    with tempfile.TemporaryDirectory(prefix="hal-bench-", dir=_IN_MEMORY) as directory, Namespace() as lan:
+    with tempfile.TemporaryDirectory(prefix="hal-bench-", dir=IN_MEMORY) as directory, Namespace() as lan:
         # Of a veth whose other end has the same number, in another namespace, the kernel may tell a second late that
         # its carrier has changed (net/core/link_watch.c). This takes a number in one of them, and they all differ.
         lan.ip("link add taken type bridge")

@@ -17,6 +17,7 @@ from lab.display import screen
 from lab.display.screen import Screen
 from lab.errors import LabError
 from lab.halhost import Host
+from lab.images.product import PROMPT
 from lab.lan.peer import Peer
 from lab.productcli import Product
 from lab.simulator import files
@@ -76,6 +77,17 @@ class Site:
             if time.monotonic() > until:
                 raise LabError(f"{expression!r} is not on the screen after {seconds:g} s, but:\n{shown.text}")
             time.sleep(_LOOK_AGAIN)  # a screen tells nobody that it has changed
+
+    def wait_for_prompt(self) -> Screen:
+        """Return when the product's command line waits on the server's display. :raise LabError: it does not."""
+        return self.wait_for_screen(f"^{PROMPT.rstrip()} *$")
+
+    def blank(self, name: str, mib: int) -> Path:
+        """A raw image with nothing on it, for a stick or a disk; it goes when the server does."""
+        image = self.server.directory / f"{name}.img"
+        with image.open("wb") as file:
+            file.truncate(mib << 20)
+        return image
 
     def type(self, text: str) -> None:
         """Type at the server's keyboard and look at the screen meanwhile, as people do where a machine is slow.
