@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from hal_core.testing import synthetic
 from hal_udev.disks import bays, difference, ioerrors, kernellog
 from hal_udev.disks.bays import Bay, Bays
 from hal_udev.disks.difference import Found, Step
+from hal_udev.disks.notice import Notice
 from hal_udev.disks.present import Present
 
 KEY = Present(replace(synthetic.usb_key(0), name="sdz", hal_device=True), "65:144")
@@ -238,3 +240,36 @@ def test_the_kernels_own_words_about_a_disk_are_found() -> None:
     later = "I/O error, dev sdb, sector 9 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2"
     assert kernellog.find("sdb", [*KERNEL, later]) == "I/O error in sector 9"
     assert kernellog.find("sdb", [*KERNEL, later, *KERNEL]) == text
+
+
+def test_a_disk_that_the_product_reads_from_is_announced_once() -> None:
+    notice = Notice()
+    assert notice.knows(set())
+    assert notice.follow({"disk2"}, {"disk0"}, 10.0) == []  # it may still look
+    assert not notice.knows({"disk2"})
+    assert notice.follow({"disk2"}, {"disk0", "disk2"}, 12.0) == []
+    assert notice.knows({"disk2"})
+    assert notice.announced("disk2") == 0
+    assert notice.next_time(12.0) == math.inf
+
+
+def test_a_disk_that_is_overlooked_is_announced_again_and_not_for_ever() -> None:
+    notice, now, when = Notice(), 100.0, []
+    while now < 1000.0:
+        when += [now - 100.0] * len(notice.follow({"disk2"}, set(), now))
+        now = min(notice.next_time(now), now + 5.0)
+    assert when == [2.0, 6.0, 14.0, 30.0, 60.0, 90.0, 120.0]
+    assert notice.announced("disk2") == 8
+    assert notice.follow({"disk2"}, {"disk2"}, now) == []  # it was made to look
+    assert notice.announced("disk2") == 0
+
+
+def test_another_disk_in_the_same_slot_is_looked_after_anew() -> None:
+    notice = Notice()
+    notice.follow({"disk2"}, {"disk2"}, 10.0)
+    notice.forget("disk2")  # it was exchanged before anybody saw that it had gone
+    assert not notice.knows({"disk2"})
+    assert notice.follow({"disk2"}, set(), 20.0) == []
+    assert notice.follow({"disk2"}, set(), 22.0) == ["disk2"]
+    assert notice.follow(set(), set(), 23.0) == []  # pulled out
+    assert (notice.announced("disk2"), notice.next_time(23.0)) == (0, math.inf)

@@ -18,7 +18,7 @@ import realqemu
 from hal_core import paths
 from hal_core.errors import FileFormatError, HostError
 from hal_core.qmp import Event, Session
-from hal_udev.disks import kernellog, opening, replan
+from hal_udev.disks import kernellog, opening, qemu, replan
 from hal_udev.disks.present import DiskHardware
 from hal_udev.disks.room import DisksRoom
 from realqemu import DiskServer, write_plan
@@ -36,13 +36,14 @@ class Bench:
     loops: list[str]
     pid: int
     run_dir: str
+    deleted: list[str]  # what QEMU has said that it has let go of
 
-    async def settle(self) -> list[dict[str, Any]]:
-        """As the loop does: until there is nothing to do."""
+    async def settle(self, later: float = 0.0) -> list[dict[str, Any]]:
+        """As the loop does, that many seconds later: until there is nothing to do."""
         self.room.forget()
         now = asyncio.get_running_loop().time
         for _ in range(4):
-            await self.room.follow(now())
+            await self.room.follow(now() + later)
             await self.room.idle()
         return self.room.told(True)
 
@@ -57,6 +58,13 @@ class Bench:
                 serial: Any = await self.session.execute("qom-get", {"path": path, "property": "serial"})
                 found[int(target)] = str(serial)
         return found
+
+    async def read_from(self, id_: str) -> None:
+        """QEMU counts this as it counts what the product reads."""
+        command = {"command-line": f'qemu-io -d {id_} "aio_read 0 512"'}
+        await self.session.execute("human-monitor-command", command)
+        while id_ not in await qemu.read(self.session):
+            await asyncio.sleep(0.01)
 
     def open_in_qemu(self) -> list[str]:
         """Which of the loop devices QEMU has open."""
@@ -79,19 +87,22 @@ async def bench(
         pid = stack.enter_context(realqemu.qemu(tmp_path / "qmp", *more))
         threads = stack.enter_context(ThreadPoolExecutor(4))
         rooms: list[DisksRoom] = []
-        session = Session(str(tmp_path / "qmp"), "udev", lambda event: _hear(rooms, event))
+        deleted: list[str] = []
+        session = Session(str(tmp_path / "qmp"), "udev", lambda event: _hear(rooms, deleted, event))
         server = DiskServer(tmp_path / "server")
         room = DisksRoom(session, DiskHardware(str(server.root)), threads, lambda: None, run_dir, reason)
         rooms.append(room)
         try:
             await asyncio.wait_for(session.reconnect(longest_pause=0.1), 30)
-            yield Bench(server, room, session, loops, pid, run_dir)
+            yield Bench(server, room, session, loops, pid, run_dir, deleted)
         finally:
             await room.lost()
             await session.close()
 
 
-def _hear(rooms: list[DisksRoom], event: Event) -> None:
+def _hear(rooms: list[DisksRoom], deleted: list[str], event: Event) -> None:
+    if event.name == "DEVICE_DELETED" and "device" in event.data:
+        deleted.append(event.data["device"])
     for room in rooms:
         room.event(event)
 
@@ -129,6 +140,34 @@ def test_a_disk_is_swapped_for_another_one_in_the_same_bay(tmp_path: Path, caplo
         assert one.open_in_qemu() == sorted([one.loops[0], one.loops[2]])
         text = "slot 1: the product has /dev/sdc now:"
         assert any(record.getMessage().startswith(text) for record in caplog.records)
+
+    with_bench(tmp_path, story)
+
+
+def test_a_disk_that_the_product_overlooks_is_announced_once_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(one: Bench) -> None:
+        caplog.set_level(logging.INFO)
+        one.server.plug("sda", one.loops[0], "S0", BAYS[0])
+        one.server.plug("sdb", one.loops[1], "S1", BAYS[1])
+        write_plan(one.run_dir, {0: ("/dev/sda", "S0"), 1: ("/dev/sdb", "S1")})
+        assert states(await one.settle()) == {"disk0": "attached", "disk1": "attached"}
+        await one.read_from("disk0")
+        one.deleted.clear()
+        told = await one.settle(later=3.0)
+        assert one.deleted == ["disk1"]
+        assert states(told) == {"disk0": "attached", "disk1": "unseen"}
+        assert "told of it 2 times" in told[1]["reason"]
+        assert await one.scsi() == {0: "S0", 1: "S1"}
+        assert one.open_in_qemu() == sorted(one.loops[:2])
+        text = "slot 1: the product has not looked at /dev/sdb: announcing it once more"
+        assert caplog.messages.count(text) == 1
+
+        await one.read_from("disk1")
+        one.deleted.clear()
+        assert states(await one.settle(later=100.0)) == {"disk0": "attached", "disk1": "attached"}
+        assert one.deleted == []
 
     with_bench(tmp_path, story)
 

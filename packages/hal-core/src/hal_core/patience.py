@@ -19,11 +19,12 @@ class Wait:
 class Patience:
     """By name of what is tried. Every attempt's own changes wake the loop: without a pause it would never rest.
 
-    :param longest: seconds between two attempts, at most.
+    :param longest: seconds between two attempts, at most. :param first: seconds between the first two.
     """
 
-    def __init__(self, longest: float = LONGEST_SECONDS) -> None:
+    def __init__(self, longest: float = LONGEST_SECONDS, first: float = FIRST_SECONDS) -> None:
         self._longest = longest
+        self._first = first
         self._waits: dict[str, Wait] = {}
 
     def tried(self, name: str, failed: bool, now: float) -> None:
@@ -31,7 +32,7 @@ class Patience:
             self._waits.pop(name, None)
             return
         last = self._waits.get(name)
-        pause = min(self._longest, 2 * last.pause) if last else FIRST_SECONDS
+        pause = min(self._longest, 2 * last.pause) if last else self._first
         self._waits[name] = Wait(now + pause, pause, last.failures + 1 if last else 1)
 
     def of(self, name: str) -> Optional[Wait]:

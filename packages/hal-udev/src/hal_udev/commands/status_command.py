@@ -39,11 +39,12 @@ DISK_STATES = {
     "attached": "the product has it",
     "changing": "is being plugged in or pulled out",
     "errors": "the product has it, and has had I/O errors",
+    "unseen": "the product has been told of it, and has not looked at it",
     "pulled": "it is gone, and this product cannot lose a disk while it runs: it has I/O errors",
     "next start": "the product gets it when it starts anew",
     "waiting": "hal-vmm has not planned it yet; a DVD drive: it is reading the disc",
 }
-_WRONG_DISK = ("retrying", "errors", "pulled")
+_WRONG_DISK = ("retrying", "errors", "unseen", "pulled")
 _DISK_KEYS = ("host", "name", "serial", "place", "state", "reason")
 
 

@@ -60,24 +60,47 @@ async def add(session: Session, bay: Bay, number: str, fd: int) -> None:
         # QEMU has a copy of its own by now, or never will: the set's would keep the disk open for ever.
         with contextlib.suppress(QmpError):
             await session.execute("remove-fd", {"fdset-id": fdset}, _LOOK_DEADLINE)
+    await announce(session, bay)
+
+
+async def announce(session: Session, bay: Bay) -> None:
+    """Tell the product of a disk that QEMU has already. :raise QmpError: QEMU does not."""
     await session.execute("device_add", bay.device, DEADLINE)
+
+
+async def read(session: Session) -> set[str]:
+    """Ids of the disks that the product has read from, or written to, since they were plugged in.
+
+    :raise QmpError: QEMU does not tell.
+    """
+    stats: Any = await session.execute("query-blockstats", None, _LOOK_DEADLINE)
+    # "If the field is absent it means that there haven't been any operations yet": QAPI, BlockDeviceStats.
+    return {str(one.get("qdev")) for one in stats if "idle_time_ns" in one["stats"]}
+
+
+async def withdraw(session: Session, id_: str, deleted: asyncio.Event) -> None:
+    """Take a disk from the product; QEMU keeps it.
+
+    :param deleted: set at QEMU's word (DEVICE_DELETED) that it has let go of it.
+    :raise QmpError: it does not.
+    """
+    try:
+        await session.execute("device_del", {"id": id_}, DEADLINE)
+        await asyncio.wait_for(deleted.wait(), DEADLINE)
+    except asyncio.TimeoutError:
+        raise QmpTimeout(f"QEMU has not let go of {id_} within {DEADLINE:g} s") from None
+    except QmpRefused as refused:
+        if refused.error_class != "DeviceNotFound":
+            raise
 
 
 async def remove(session: Session, found: Found, deleted: asyncio.Event) -> None:
     """Pull out.
 
-    :param deleted: set at QEMU's word (DEVICE_DELETED) that it has let go of it.
-    :raise QmpError: it does not.
+    :param deleted: as for :func:`withdraw`. :raise QmpError: QEMU does not let go of it.
     """
     if found.device:
-        try:
-            await session.execute("device_del", {"id": found.id}, DEADLINE)
-            await asyncio.wait_for(deleted.wait(), DEADLINE)
-        except asyncio.TimeoutError:
-            raise QmpTimeout(f"QEMU has not let go of {found.id} within {DEADLINE:g} s") from None
-        except QmpRefused as refused:
-            if refused.error_class != "DeviceNotFound":
-                raise
+        await withdraw(session, found.id, deleted)
     # After that: the set's label is what tells which disk it was, should the product not let go of it.
     with contextlib.suppress(QmpRefused):  # ours have none any more
         await session.execute("remove-fd", {"fdset-id": found.fdset}, DEADLINE)

@@ -6,10 +6,11 @@ What QEMU has is asked of QEMU whenever something may have changed; nothing is r
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from typing import Any, Optional
 
@@ -18,6 +19,7 @@ from hal_core.qmp import Event, Session
 from hal_udev.disks import bays, difference, ioerrors, kernellog, qemu, states
 from hal_udev.disks.bays import Bay, Bays
 from hal_udev.disks.difference import Found, Step
+from hal_udev.disks.notice import Notice
 from hal_udev.disks.present import DiskHardware, Present
 from hal_udev.disks.replan import Planning
 from hal_udev.plan import planfile
@@ -58,6 +60,7 @@ class DisksRoom:
         self._coming: dict[str, int] = {}  # by id: the set of descriptors of the disk that is being plugged in
         self._deleted: dict[str, asyncio.Event] = {}
         self._planning = Planning(run_dir)
+        self._notice = Notice()
         self._errors = ioerrors.Ledger()
         self._no_key = False
 
@@ -73,6 +76,7 @@ class DisksRoom:
         """There is no QEMU any more."""
         await self.stop()
         self._planning = Planning(self._run_dir)
+        self._notice = Notice()
         self._found.clear()
         self._errors.clear()
         self._in_doubt = True
@@ -105,12 +109,14 @@ class DisksRoom:
         for step in steps:
             if self._errands.may_begin(step.id, now):
                 self._errands.begin(step.id, _slot_name(step.id), functools.partial(self._do, step))
+        await self._announce_again(now)
         # What udev is not through with has no identity yet: it would be taken for a disk that was never here.
         settled = all(one.settled for one in self._present)
         reason = difference.out_of_date(known, self._present)
         self._planning.follow(reason, settled and not self._no_key, now)
         await self._log_errors(now)
-        return min(self._errands.next_time(now), self._planning.next_time(now), self._errors.next_time())
+        times = [each.next_time(now) for each in (self._errands, self._planning, self._notice)]
+        return min(*times, self._errors.next_time())
 
     def event(self, event: Event) -> bool:
         """Something has happened in QEMU; whether there is something to do about it now."""
@@ -166,7 +172,9 @@ class DisksRoom:
             return "retrying", failure
         if id_ in self._errands:
             return "changing", ""
-        return states.state(bay, found, self._bays, self._present, self._planning.reason)
+        state = states.state(bay, found, self._bays, self._present, self._planning.reason)
+        announced = self._notice.announced(id_)
+        return states.unseen(announced) if state[0] == "attached" and announced > 1 else state
 
     async def _do(self, step: Step) -> None:
         name = _slot_name(step.id)
@@ -178,6 +186,33 @@ class DisksRoom:
             if step.add:
                 await self._add(*step.add)
                 logger.info("%s: %s", name, _welcome(step.add[1]))
+        finally:
+            self._notice.forget(step.id)
+            self._in_doubt = True
+
+    async def _announce_again(self, now: float) -> None:
+        """A disk that was plugged in while the product ran, and that it has not seen, is announced once more."""
+        plugged = {bay.id: bay for bay in self._bays.bays if self._was_plugged_in(bay)}
+        ids = plugged.keys()
+        read = ids if self._notice.knows(ids) else await qemu.read(self._session)
+        for id_ in self._notice.follow(ids, read, now):
+            if self._errands.may_begin(id_, now):
+                host = plugged[id_].host
+                logger.info("%s: the product has not looked at %s: announcing it once more", _slot_name(id_), host)
+                self._errands.begin(id_, _slot_name(id_), functools.partial(self._announce, plugged[id_]))
+
+    def _was_plugged_in(self, bay: Bay) -> bool:
+        """While the product ran: what the launcher has opened was there before, and was looked for."""
+        found = self._found.get(bay.id)
+        if found is None or bay.device is None or not difference.number_of(found.fdset):
+            return False
+        return difference.is_right(bay, found, self._present)
+
+    async def _announce(self, bay: Bay) -> None:
+        try:
+            with self._word(bay.id) as deleted:
+                await qemu.withdraw(self._session, bay.id, deleted)
+            await qemu.announce(self._session, bay)
         finally:
             self._in_doubt = True
 
@@ -192,11 +227,17 @@ class DisksRoom:
             raise HostError(f"{one.disk.path} was pulled out while it was being plugged in")
 
     async def _remove(self, found: Found) -> None:
-        deleted = self._deleted[found.id] = asyncio.Event()  # before QEMU is told, or its word might come too early
-        try:
+        with self._word(found.id) as deleted:
             await qemu.remove(self._session, found, deleted)
+
+    @contextlib.contextmanager
+    def _word(self, id_: str) -> Iterator[asyncio.Event]:
+        """Set when QEMU has let go of that disk. To be had before QEMU is told: its word might come too early."""
+        deleted = self._deleted[id_] = asyncio.Event()
+        try:
+            yield deleted
         finally:
-            del self._deleted[found.id]
+            del self._deleted[id_]
 
     async def _log_errors(self, now: float) -> None:
         for id_, text in self._errors.due(now).items():

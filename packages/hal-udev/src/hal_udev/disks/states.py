@@ -33,3 +33,9 @@ def state(
     if bay and not bays.hot_swap:
         return "next start", f"it came while the product was running: {_NEXT_START}"
     return "waiting", out_of_date
+
+
+def unseen(announced: int) -> tuple[str, str]:
+    """Of a disk that QEMU has. :param announced: how often the product has been told of it."""
+    help_ = "have it look for disks (Linux: echo '- - -' > /sys/class/scsi_host/hostN/scan), or restart it"
+    return "unseen", f"the product has been told of it {announced} times, and has not looked at it: {help_}"

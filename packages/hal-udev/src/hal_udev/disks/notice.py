@@ -1,0 +1,60 @@
+"""Whether the product has taken notice of the disks that were plugged in while it ran. Pure.
+
+QEMU announces a disk a moment before it answers for it (hw/core/qdev.c, device_set_realized: the bus is told, and then
+the disk is there). A product that asks in between learns that there is none, and does not ask again. So a disk that
+nobody has read from is announced once more: plugged out and in, which a product that has not seen it cannot mind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Set
+
+from hal_core.patience import Patience
+
+# A product reads a disk's partition table as soon as it sees it: at once on a server, within a second or two when that
+# is emulated.
+_FIRST_SECONDS = 2.0
+# That so many are missed, one after the other, is no chance: it has no driver for this, or stands still.
+_ANNOUNCEMENTS = 8
+
+
+class Notice:
+    """Disks by their ids: only those that were plugged in while the product ran."""
+
+    def __init__(self) -> None:
+        self._seen: Set[str] = frozenset()
+        self._unseen: Set[str] = frozenset()
+        self._patience = Patience(first=_FIRST_SECONDS)
+
+    def knows(self, plugged: Set[str]) -> bool:
+        """The product has seen them all: nobody needs to ask QEMU."""
+        return plugged <= self._seen
+
+    def follow(self, plugged: Set[str], read: Container[str], now: float) -> list[str]:
+        """:param read: those that the product has read from. :return: those to announce once more, now."""
+        self._seen = {id_ for id_ in plugged if id_ in read or id_ in self._seen}
+        gone, self._unseen = self._unseen, plugged - self._seen
+        for id_ in gone - self._unseen:
+            self._patience.tried(id_, False, now)
+        again = []
+        for id_ in sorted(self._unseen - self._patience.waiting(now)):
+            announced = self.announced(id_)
+            if announced < _ANNOUNCEMENTS:
+                self._patience.tried(id_, True, now)
+                again += [id_] * (announced > 0)  # the first time it was announced by being plugged in
+        return again
+
+    def forget(self, id_: str) -> None:
+        """Another disk has that id now, or none."""
+        self._seen -= {id_}
+        self._unseen -= {id_}
+        self._patience.tried(id_, False, 0.0)
+
+    def announced(self, id_: str) -> int:
+        """How often the product has been told of a disk that it has not read from; 0: it has read from it."""
+        wait = self._patience.of(id_)
+        return wait.failures if wait else 0
+
+    def next_time(self, now: float) -> float:
+        """Monotonic seconds at which to look again; infinity: no need."""
+        return self._patience.next_time(now)
