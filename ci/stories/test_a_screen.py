@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lab.plugin import on
 from lab.site import Site
 
 # Its boot loader, or its firmware; what it says is still there when the product is.
@@ -48,6 +49,39 @@ def test_screen(running: Site) -> None:
     running.wait_for_prompt()
     assert host.failed_units() == []
     assert host.denials() == []
+
+
+@on("old-box")
+def test_text_installer(running: Site) -> None:
+    """An installer's menu and form on the server's screen, in text mode and in a graphics mode."""
+    product = running.product
+    running.wait_for_prompt()
+    assert product.ask("ls /sys/class/graphics").split() == ["fbcon"], "text mode: nobody draws"
+    _set_up(running, "Upstairs")
+
+    running.type("modprobe bochs\n")  # its driver for QEMU's display
+    product.ask("until [ -e /sys/class/graphics/fb0 ]; do sleep 0.3; done")
+    _set_up(running, "Downstairs")
+    assert product.boots() == 1
+    assert running.host.failed_units() == []
+    assert running.host.denials() == []
+
+
+def _set_up(site: Site, place: str) -> None:
+    """Answer what the product's installer asks."""
+    site.wait_for_prompt()
+    site.type("setup\n")
+    site.wait_for_screen("Which disk is it to be installed on")
+    site.server.press("ret")
+    site.wait_for_screen("What is this place called")
+    for number, letter in enumerate(place, 1):
+        site.server.type(letter)
+        site.wait_for_screen(f"[|│] {place[:number]}[ _]")
+    site.server.press("ret")
+    site.wait_for_screen(f"Installed on sda, for {place}")
+    assert site.product.ask("cat /var/setup") == f"sda {place}"
+    site.server.press("ret")
+    site.wait_for_prompt()
 
 
 def test_remote_hands(running: Site) -> None:

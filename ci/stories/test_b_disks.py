@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from lab.plugin import long, on
@@ -57,7 +58,7 @@ def test_disk_swap(running: Site) -> None:
 
 @on("old-box")
 def test_dvd(running: Site) -> None:
-    """A disc is put in, taken out, and another one put in, where QEMU has the real drive."""
+    """Discs come and go, by the drive's button and by the product's word, where QEMU has the real drive."""
     _discs(running)
 
 
@@ -76,12 +77,21 @@ def test_dvd_without_host_cdrom(running: Site) -> None:
 
 def _discs(site: Site) -> None:
     boots = site.product.boots()
-    for name in ("DISC-ONE", "DISC-TWO"):
+    look = "dd if=/dev/sr0 bs=2048 count=1 2>/dev/null | grep -q"
+
+    def swap(name: str, eject: Callable[[], None]) -> None:
         site.server.insert_disc(disc(site, name))
-        look = "dd if=/dev/sr0 bs=2048 count=1 2>/dev/null | grep -q"
         site.product.ask(f"until {look} {name}; do sleep 0.5; done", 120)
-        site.server.eject_disc()  # by its button: a drive that is locked asks
+        eject()
         site.product.ask(f"while {look} {name}; do sleep 0.5; done", 120)
+
+    def by_the_product() -> None:
+        site.product.ask("eject /dev/sr0")
+        site.server.take_disc(60)
+
+    swap("DISC-ONE", site.server.eject_disc)  # by its button: a drive that is locked asks
+    swap("DISC-TWO", by_the_product)
+    swap("DISC-THREE", site.server.eject_disc)
     assert site.product.boots() == boots
     assert site.host.failed_units() == []
     assert site.host.denials() == []

@@ -134,6 +134,8 @@ def test_the_power_is_cut_and_comes_back(prompt: Machine, tmp_path: Path, images
         prompt.plug_usb_stick(stick, "STICK1")
     with pytest.raises(LabError, match="plugged in are: STICK1"):
         prompt.unplug_usb_stick("STICK2")
+    with pytest.raises(LabError, match="has not opened its tray"):
+        prompt.take_disc(0.1)
     prompt.eject_disc()
     prompt.plug_cable(0)
     with pytest.raises(LabError, match="no NIC 1"):

@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Optional
 
@@ -63,6 +64,7 @@ class Era:
 
 _ALWAYS = ("pvpanic-mmio", "button", "evdev")
 _LATER = ("sr_mod", "isofs", "ehci-pci", "uhci-hcd", "xhci-pci", "usb-storage")
+_BY_HAND = ("bochs",)  # loaded by a story: from then on the screen is in a graphics mode
 _VIRTIO = ("virtio_net", "virtio_console", "virtio-rng")
 
 ERAS = {
@@ -97,6 +99,7 @@ def build(era: str, cache: Path, say: Say, hal_guest: Optional[Path] = None, fla
     chosen = ERAS[era]
     fetched = kernel.fetch(flavour or chosen.flavour, cache.parent / "packages", say)
     ingredients = packages.program("chrt")  # busybox has none, which "hang" needs for a hang that is one
+    ingredients.update(packages.program("whiptail"), **_terminal())
     if era == "modern":
         ingredients.update(packages.program("qemu-ga"))
 
@@ -145,7 +148,7 @@ def _fill(root: Path, era: str, fetched: Kernel, hal_guest: Optional[Path], ingr
     with (root / "etc/sysconfig/hal-heartbeat").open("a") as config:
         config.write("INTERVAL=1\n")
     wanted = [name for name in chosen.modules if kernel.has(fetched, name)]
-    kernel.install(fetched, root, [*chosen.root_modules, *wanted])
+    kernel.install(fetched, root, [*chosen.root_modules, *wanted, *filter(partial(kernel.has, fetched), _BY_HAND)])
     (root / "etc/modules").write_text("".join(f"{name}\n" for name in wanted))
     about = {"era": era, "release": f"HAL lab product, era {era}, Linux {fetched.version}"}
     (root / "etc/product").mkdir()
@@ -155,6 +158,13 @@ def _fill(root: Path, era: str, fetched: Kernel, hal_guest: Optional[Path], ingr
     initramfs.build(fetched, chosen.root_modules, root / "boot/initrd.gz")
     menu = bootloader.menu("/boot/vmlinuz", "/boot/initrd.gz", _APPEND, serial=True, title=f"product ({era})")
     (root / bootloader.MENU_PATH).write_text(menu)
+
+
+def _terminal() -> dict[str, Path]:
+    """What whiptail has to know of the screen."""
+    return {
+        "usr/share/terminfo/l/linux": packages.first(Path("/"), "lib/terminfo/l/linux", "usr/share/terminfo/l/linux")
+    }
 
 
 def _install_busybox(root: Path) -> None:

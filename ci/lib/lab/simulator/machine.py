@@ -115,18 +115,17 @@ class Machine(Powered):
 
         :raise LabError: it does not
         """
+        if self.is_on and not self._tray_is_open():
+            self.execute("blockdev-open-tray", {"id": "dvd"})
+        self.take_disc(seconds)
+
+    def take_disc(self, seconds: float = 30.0) -> None:
+        """Take the disc when the drive has opened its tray, and push the tray in. :raise LabError: it stays closed"""
         if self.is_on:
-            drives = self.execute("query-block")
             begin = len(self.record)
-            if not any(drive.get("qdev") == "dvd" and drive.get("tray_open") for drive in drives):
-                self.execute("blockdev-open-tray", {"id": "dvd"})
-                self.await_event(
-                    "DEVICE_TRAY_MOVED",
-                    lambda data: bool(data["tray-open"]),
-                    begin,
-                    "the drive is still locked",
-                    seconds,
-                )
+            if not self._tray_is_open():
+                is_open = "DEVICE_TRAY_MOVED", lambda data: bool(data["tray-open"])
+                self.await_event(*is_open, begin, "the drive has not opened its tray", seconds)
             self.execute("blockdev-remove-medium", {"id": "dvd"})
             self.execute("blockdev-close-tray", {"id": "dvd"})
         self.disc = None
@@ -190,6 +189,9 @@ class Machine(Powered):
         self.execute("blockdev-add", {"node-name": f"bay{bay}", "driver": "raw", "file": file})
         disk = {"driver": "scsi-hd", "id": f"bay{bay}", "bus": "bays.0", "scsi-id": bay, "drive": f"bay{bay}"}
         self.execute("device_add", {**disk, "serial": serial})
+
+    def _tray_is_open(self) -> bool:
+        return any(drive.get("qdev") == "dvd" and drive.get("tray_open") for drive in self.execute("query-block"))
 
     def _load(self, disc: Path) -> None:
         medium = {"id": "dvd", "filename": str(disc), "format": "raw", "read-only-mode": "read-only"}
