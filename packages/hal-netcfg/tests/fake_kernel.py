@@ -87,7 +87,7 @@ class FakeKernel:
     def perform_half(self, action: Action) -> None:
         """What is done of a request that fails at its end: the kernel does not take back what it has done by then."""
         if isinstance(action, Change):
-            self._perform(replace(action, master=None, up=None, noarp=None, allmulti=None))
+            self._perform(replace(action, master=None, up=None, noarp=None, allmulti=None, learning=None))
 
     def _perform(self, action: Action) -> None:
         if isinstance(action, Create):
@@ -179,6 +179,15 @@ class FakeKernel:
             self._change_master(self._links[link.name], change)
         if not self._flags_first:
             self._change_flags(change)
+        if change.learning is not None:
+            if not self._is_port(change.name):
+                raise HostError(f"{change}: No such file or directory")
+            self._set(change.name, learning=change.learning)
+
+    def _is_port(self, name: str) -> bool:
+        """Of a bridge: a bond knows nothing of it."""
+        master = self._links.get(self._links[name].master)
+        return master is not None and master.kind == "bridge"
 
     def _change_flags(self, change: Change) -> None:
         flags = {"noarp": change.noarp, "allmulti": change.allmulti}
@@ -249,7 +258,7 @@ class FakeKernel:
     def _release(self, port: Link) -> None:
         """Out of a bridge it goes as it is, out of a bond as it came: __bond_release_one."""
         master = self._links[port.master]
-        self._set(port.name, master="")
+        self._set(port.name, master="", learning=True)
         if master.kind == "bond":
             mac, mtu = self._born.pop(port.name)
             self._change_up(self._links[port.name], False)

@@ -50,6 +50,8 @@ CHANGED: list[Action] = [
         Change(name, mac="02:00:00:00:00:01"),
         Change(name, mac="02:1b:21:00:00:01"),
         Change(name, master=""),
+        Change(name, learning=False),
+        Change(name, learning=True),
         Ipv6(name, True),
         Ipv6(name, False),
         Delete(name),

@@ -110,6 +110,17 @@ def test_frames_pass_both_ways(host: Host, lan: Namespace, sent: bytes) -> None:
         wait_for(has_come_back, lambda: f"it does not come back; what does: {seen}")
 
 
+def test_an_address_that_the_lan_had_may_be_the_products_next(host: Host, lan: Namespace) -> None:
+    """VRRP, clusters, bridges in the product: as on a cable, nobody in between remembers where it was."""
+    virtual = "00:00:5e:00:01:07"
+    was_theirs = frame(BROADCAST, virtual, payload=b"it is mine")
+    to_it = frame(virtual, PEER, payload=b"to whoever has it")
+    host.run("apply")
+    with lan.packet_socket(host.peer("eno1")) as sock, host.product("haltap0") as product:
+        product.wait_for(was_theirs, lambda: sock.send(was_theirs))
+        product.wait_for(to_it, lambda: sock.send(to_it))
+
+
 def same(received: bytes, sent: bytes) -> bool:
     """A packet socket gets a frame without its outermost tag, which is in the packet's metadata (packet(7))."""
     return received == sent or (sent[12:14] in (b"\x81\x00", b"\x88\xa8") and received == sent[:12] + sent[16:])

@@ -31,6 +31,9 @@ _TAPS = f"{LAN_TAP}*"  # the one of the host-only link, too: a rule for that com
 
 # Where the two addresses begin, in bits from the network header (RFC 791, RFC 826); a tag comes before (IEEE 802.1Q).
 _IP, _ARP, _TAG = (12 * 8, 16 * 8), (14 * 8, 24 * 8), 32
+# And the protocol that ARP asks for; the EtherType behind a second tag is at the same place.
+_PROTOCOL = 2 * 8
+_ETHERTYPE_IP, _ETHERTYPE_ARP = 0x0800, 0x0806
 
 _ACCEPT: Json = {"accept": None}
 _DROP: Json = {"drop": None}
@@ -171,21 +174,19 @@ def _inet(guard: Guard) -> list[_Chain]:
 
 
 def _bridge(guard: Guard) -> list[_Chain]:
-    """Each frame of a LAN passes here: a glance at each place where an address might be; if need be, at what it is."""
+    """Each frame of a LAN passes here: a few glances, and where one of them hits, a look at what it is."""
     protocol: Json = {"meta": {"key": "protocol"}}  # inside the outermost tag, which the kernel has taken off by now
     chains = {"ip": "ip", "arp": "arp", "8021q": "twice-tagged", "8021ad": "twice-tagged"}
     network = ipaddress.IPv4Network(guard.network)
-    places = dict.fromkeys(tag + place for tag in (0, _TAG) for place in (*_IP, *_ARP))
+    half = int(network.network_address) >> 16
+    # Sixteen bits are compared in the shortest time that a rule can take; to know the protocol takes as long as all of
+    # these. What is 0x0800 in ARP for IPv4, or either in what has a second tag, is a packet's length in IPv4.
+    glances = (*((place, half) for place in _IP), (_PROTOCOL, _ETHERTYPE_IP), (_PROTOCOL, _ETHERTYPE_ARP))
     # Other bridges that the host may have are its own affair: policy accept.
     return [
-        # Half of an address is compared by itself, without a mask, in the shortest time that a rule can take; to know
-        # the protocol takes as long as all of these.
         _Chain(
             "forward",
-            tuple(
-                _rule(_match(_raw(place, 16), int(network.network_address) >> 16), {"goto": {"target": "look"}})
-                for place in places
-            ),
+            tuple(_rule(_match(_raw(place, 16), value), {"goto": {"target": "look"}}) for place, value in glances),
             "forward",
             policy="accept",
         ),
@@ -197,7 +198,9 @@ def _bridge(guard: Guard) -> list[_Chain]:
         _Chain("arp", tuple(_with_address(network, _ARP))),
         # The second tag is where the network header begins for these. In a chain of their own, like those above:
         # listing such a rule after a match on the protocol makes nft 1.0.6 abort.
-        _Chain("twice-tagged", (*_with_address(network, _IP, 0x0800), *_with_address(network, _ARP, 0x0806))),
+        _Chain(
+            "twice-tagged", (*_with_address(network, _IP, _ETHERTYPE_IP), *_with_address(network, _ARP, _ETHERTYPE_ARP))
+        ),
         _Chain("foreign", (_counted(LINK_ON_TAP, _input(_TAPS), _DROP), _counted(LINK_ON_LAN, _DROP))),
         _Chain(
             "input",
@@ -231,7 +234,7 @@ def _with_address(network: ipaddress.IPv4Network, places: tuple[int, int], inner
     tag_bits = _TAG if inner_type else 0
     for place in places:
         masked = {"&": [_raw(tag_bits + place, 32), int(network.netmask)]}
-        inner = [_match(_raw(16, 16), inner_type)] if inner_type else []
+        inner = [_match(_raw(_PROTOCOL, 16), inner_type)] if inner_type else []
         yield _rule(*inner, _match(masked, int(network.network_address)), {"goto": {"target": "foreign"}})
 
 

@@ -40,6 +40,7 @@ class Change:
     up: Optional[bool] = None
     noarp: Optional[bool] = None
     allmulti: Optional[bool] = None
+    learning: Optional[bool] = None  # after it has got its master
     kind: str = ""
     settings: Mapping[str, object] = field(default_factory=dict)
 
@@ -51,6 +52,7 @@ class Change:
             "" if self.up is None else "up" if self.up else "down",
             "" if self.noarp is None else "no ARP" if self.noarp else "ARP",
             "" if self.allmulti is None else "all multicast" if self.allmulti else "multicast as asked for",
+            "" if self.learning is None else "learning" if self.learning else "no learning",
             *(f"{key} {value}" for key, value in self.settings.items()),
         ]
         return f"{self.name}: {', '.join(word for word in words if word)}"

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Optional
 
 from hal_netcfg import names
 from hal_netcfg.links.action import Address, Change, Create, Delete, Ipv6, Step
 from hal_netcfg.links.link import Group, Link, Wanted
 
-_ATTRIBUTES = ("mac", "mtu", "master", "up", "noarp", "allmulti")
+_ATTRIBUTES = ("mac", "mtu", "master", "up", "noarp", "allmulti", "learning")
 _NEW = Link("", 0, ipv6=True)  # as the kernel makes one
 
 
@@ -116,7 +116,7 @@ def _remove(name: str, after: dict[str, Link]) -> Iterator[Step]:
         *(
             _back_into_bond(link)
             if _is_bond(link.master, after)
-            else [Change(name, master=link.master, up=link.up, noarp=link.noarp)]
+            else [Change(name, master=link.master, up=link.up, noarp=link.noarp, learning=_not_learning(link))]
         ),
         *(Address(name, address, True) for address in link.addresses if ":" not in address),
     ]
@@ -158,8 +158,14 @@ def _towards(wanted: Wanted, after: dict[str, Link]) -> Iterator[Step]:
 
 
 def _changed(link: Link, change: Change) -> Link:
+    link = _as_moved(link, change.master)
     values = {name: getattr(change, name) for name in _ATTRIBUTES}
     return replace(link, **{name: value for name, value in values.items() if value is not None})
+
+
+def _as_moved(link: Link, master: Optional[str]) -> Link:
+    """What a bridge knows of its port it forgets when that goes elsewhere."""
+    return link if master in (None, link.master) else replace(link, learning=True)
 
 
 def _addresses(wanted: Wanted, link: Link) -> tuple[str, ...]:
@@ -174,9 +180,11 @@ def _is_bond(name: str, after: Mapping[str, Link]) -> bool:
 
 
 def _differing(wanted: Wanted, link: Link) -> Change:
+    there = _as_moved(link, wanted.master)
+
     def want(name: str) -> object:
         value = getattr(wanted, name)
-        return None if value is None or value == getattr(link, name) else value
+        return None if value is None or value == getattr(there, name) else value
 
     differing: dict[str, Any] = {name: want(name) for name in _ATTRIBUTES}
     settings = {}
@@ -196,7 +204,19 @@ def _change(change: Change, link: Link) -> Step:
         up=None if change.up is None else link.up,
         noarp=None if change.noarp is None else link.noarp,
         allmulti=None if change.allmulti is None else link.allmulti,
+        learning=_learning_before(change, link),
         kind=change.kind,
         settings={key: link.settings[key] for key in change.settings},
     )
     return Step(change, (undo,))
+
+
+def _learning_before(change: Change, link: Link) -> Optional[bool]:
+    if change.master is not None:
+        return _not_learning(link)
+    return None if change.learning is None else link.learning
+
+
+def _not_learning(link: Link) -> Optional[bool]:
+    """What a port that goes back has to be told: it learns by itself."""
+    return None if link.learning else False

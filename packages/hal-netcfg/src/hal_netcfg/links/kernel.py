@@ -151,6 +151,12 @@ class Kernel:
             request["mtu"] = action.mtu
         if action.master is not None:
             request["master"] = socket.if_nametoindex(action.master) if action.master else 0
+        self._set_flags(action, request)
+        if action.learning is not None:
+            self._route.brport("set", index=index, learning=int(action.learning))
+
+    def _set_flags(self, action: Change, request: dict[str, Any]) -> None:
+        index = request["index"]
         flags = {_IFF_UP: action.up, _IFF_NOARP: action.noarp, _IFF_ALLMULTI: action.allmulti}
         request["change"] = sum(bit for bit, on in flags.items() if on is not None)
         request["flags"] = sum(bit for bit, on in flags.items() if on)
@@ -233,6 +239,7 @@ def _link(message: Any, names: Mapping[int, str], addresses: tuple[str, ...], pe
         carrier=bool(flags & _IFF_UP and flags & _IFF_LOWER_UP),
         noarp=bool(flags & _IFF_NOARP),
         allmulti=bool(flags & _IFF_ALLMULTI),
+        learning=_is_learning(info),
         ipv6=has_ipv6(name),
         addresses=addresses,
         settings=_settings(name, kind, info.get_attr("IFLA_INFO_DATA") if info else None),
@@ -251,6 +258,12 @@ def _settings(name: str, kind: str, data: Any) -> dict[str, object]:
         if not found["arp_interval"]:
             del found["arp_interval"]
     return {ours: value for ours, value in found.items() if value is not None}
+
+
+def _is_learning(info: Any) -> bool:
+    is_bridges = info and info.get_attr("IFLA_INFO_SLAVE_KIND") == "bridge"
+    port: Any = info.get_attr("IFLA_INFO_SLAVE_DATA") if is_bridges else None
+    return port is None or port.get_attr("IFLA_BRPORT_LEARNING") != 0
 
 
 def _request(kind: str, settings: Mapping[str, object]) -> dict[str, Any]:

@@ -133,6 +133,7 @@ def _bridged(lan: Lan, mtu: int, up: bool) -> Iterator[Wanted]:
             master=lan.bridge,
             up=up,
             noarp=not lan.bond.arp_interval,
+            learning=False,
             ipv6=False,
             addresses=(),
             settings=_bond(lan.bond),
@@ -148,6 +149,7 @@ def _bridged(lan: Lan, mtu: int, up: bool) -> Iterator[Wanted]:
             master=lan.bridge,
             up=up,
             noarp=True,
+            learning=False,
             ipv6=False,
             addresses=(),
         )
@@ -189,7 +191,11 @@ def _direct(lan: Lan, mtu: int) -> Iterator[Wanted]:
 
 
 def _tap(name: str, bridge: str, mtu: int) -> Wanted:
-    return Wanted(name, "tun", mtu=mtu, master=bridge, up=True, noarp=True, ipv6=False, addresses=())
+    """A bridge of two ports has nothing to remember: what comes from one goes to the other, as on a cable.
+
+    So an address may go from the product to the LAN and back (VRRP, the product's own bridges), and frames are quicker.
+    """
+    return Wanted(name, "tun", mtu=mtu, master=bridge, up=True, noarp=True, learning=False, ipv6=False, addresses=())
 
 
 def _bond(bond: Bond) -> Mapping[str, object]:

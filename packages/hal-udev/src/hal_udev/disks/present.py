@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 
 from hal_core.errors import HostError
-from hal_core.facts import blockdev, disks, udevdb
+from hal_core.facts import blockdev, disks, presence
+from hal_core.facts.presence import Presence
 from hal_core.facts.tree import DirectoryStore, Tree
 from hal_core.machine import Disk
 from hal_udev.disks import opening
@@ -25,15 +26,15 @@ class DiskHardware:
 
     def __init__(self, root: str = "/") -> None:
         self._root = root
-        self._seen: tuple[tuple[str, ...], ...] = ()
+        self._seen: tuple[Presence, ...] = ()
         self._known: tuple[Present, ...] = ()
 
     def look(self) -> tuple[Present, ...]:
         """Every disk of the server, HAL's own included; blocks."""
         tree = Tree(DirectoryStore(self._root))
-        seen = tuple(self._of(tree, name) for name in sorted(tree.names(blockdev.ROOT)))
+        seen = presence.look(tree)
         if seen != self._seen:
-            known = {name.replace("!", "/"): (number, bool(settled), seq) for name, number, settled, seq, _ in seen}
+            known = {one.name.replace("!", "/"): (one.number, one.settled, one.sequence) for one in seen}
             # One without a number has been pulled out while it was being read.
             found = [Present(disk, *known.get(disk.name, ("", False, ""))) for disk in disks.read(tree)]
             self._known = tuple(one for one in found if one.number)
@@ -53,14 +54,6 @@ class DiskHardware:
             os.close(fd)
             raise HostError(f"{one.disk.path}: is another disk by now")
         return fd
-
-    @staticmethod
-    def _of(tree: Tree, name: str) -> tuple[str, ...]:
-        directory = f"{blockdev.ROOT}/{name}"
-        number = tree.line(f"{directory}/dev")
-        settled = "settled" if tree.exists(f"{udevdb.DIRECTORY}/b{number}") else ""
-        # A medium changes the size.
-        return name, number, settled, tree.line(f"{directory}/diskseq"), tree.line(f"{directory}/size")
 
 
 def _directory(disk: Disk) -> str:

@@ -10,6 +10,7 @@ from typing import Optional
 from hal_core import config as hal_config
 from hal_core import facts
 from hal_core.errors import HostError
+from hal_core.facts import settled
 from hal_core.machine import Machine
 from hal_vmm.config import VmmConfig
 from hal_vmm.plan import cpumodel, pinned
@@ -64,9 +65,10 @@ def for_applying(repin: bool) -> Inputs:
     """
     config = hal_config.load(VmmConfig, "vmm")
     flavour = _installed(config)
-    machine = facts.read("/")
+    machine, coming = settled.read()
     known = None if repin else pinned.read()
-    return Inputs(machine, config, flavour, known, _kvm(machine, config, flavour, known), _whose_disks(machine))
+    notes = _whose_disks(machine) + tuple(f"{name}: udev does not say where it hangs" for name in coming)
+    return Inputs(machine, config, flavour, known, _kvm(machine, config, flavour, known), notes)
 
 
 def _before_hal(machine: Machine) -> tuple[Machine, tuple[str, ...]]:

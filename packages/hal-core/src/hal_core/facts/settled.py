@@ -1,0 +1,39 @@
+"""This server, at a moment at which none of its disks is just coming or going.
+
+A disk that udev is not through with has no place yet, and maybe another name: it would be taken for one that was never
+here, and be remembered as that.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from hal_core import facts
+from hal_core.facts import presence, udevdb
+from hal_core.facts.tree import DirectoryStore, Tree
+from hal_core.machine import Machine
+
+_LOOK_AGAIN = 0.1  # seconds
+
+
+def read(root: str = "/", patience: float = 10.0) -> tuple[Machine, tuple[str, ...]]:
+    """The machine; and the names of those disks that udev was not through with after all that time.
+
+    :param patience: seconds. :raise HostError, FileFormatError: as :func:`hal_core.facts.read`.
+    """
+    until = time.monotonic() + patience
+    while True:
+        before = _look(root)
+        machine = facts.read(root)
+        if not os.path.isdir(root.rstrip("/") + udevdb.DIRECTORY):
+            return machine, ()  # a container, without udev: there will be no more to know
+        settled = {one.name.replace("!", "/") for one in before if one.settled}
+        coming = tuple(disk.name for disk in machine.disks if disk.name not in settled)
+        if (not coming and _look(root) == before) or time.monotonic() > until:
+            return machine, coming
+        time.sleep(_LOOK_AGAIN)
+
+
+def _look(root: str) -> tuple[presence.Presence, ...]:
+    return presence.look(Tree(DirectoryStore(root)))

@@ -1,0 +1,90 @@
+"""Facts are read at a moment at which no disk is just coming or going."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from hal_core import facts
+from hal_core.facts import settled
+from hal_core.machine import Machine
+
+
+@pytest.fixture(name="server")
+def a_server(tmp_path: Path) -> Path:
+    for directory in ("proc", "run/udev/data", "sys/block"):
+        (tmp_path / directory).mkdir(parents=True)
+    plug(tmp_path, "sda", "8:0")
+    tell_udev(tmp_path, "8:0", "bay-1")
+    return tmp_path
+
+
+def plug(server: Path, name: str, number: str) -> None:
+    directory = server / "sys/block" / name
+    directory.mkdir()
+    (directory / "dev").write_text(f"{number}\n")
+    (directory / "size").write_text("2048\n")
+
+
+def tell_udev(server: Path, number: str, place: str) -> None:
+    (server / "run/udev/data" / f"b{number}").write_text(f"E:ID_PATH={place}\n")
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, *happens: Callable[[], object]) -> list[float]:
+    """What happens whenever it waits; the list grows by every wait."""
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        happens[len(waits)]()
+        waits.append(seconds)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    return waits
+
+
+def places(server: Path, patience: float = 60.0) -> tuple[dict[str, str], tuple[str, ...]]:
+    machine, coming = settled.read(str(server), patience)
+    return {disk.name: disk.by_path for disk in machine.disks}, coming
+
+
+def test_where_udev_is_through_nobody_waits(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meanwhile(monkeypatch)
+    assert places(server) == ({"sda": "bay-1"}, ())
+
+
+def test_a_disk_that_has_just_come_is_waited_for(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plug(server, "sdb", "8:16")
+    waits = meanwhile(monkeypatch, lambda: None, lambda: tell_udev(server, "8:16", "bay-2"))
+    assert places(server) == ({"sda": "bay-1", "sdb": "bay-2"}, ())
+    assert len(waits) == 2
+
+
+def test_one_that_comes_while_the_facts_are_read_is_seen(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = facts.read
+
+    def slowly(root: str) -> Machine:
+        machine = read(root)
+        if not (server / "sys/block/sdb").exists():
+            plug(server, "sdb", "8:16")
+            tell_udev(server, "8:16", "bay-2")
+        return machine
+
+    monkeypatch.setattr(facts, "read", slowly)
+    meanwhile(monkeypatch, lambda: None)
+    assert places(server) == ({"sda": "bay-1", "sdb": "bay-2"}, ())
+
+
+def test_one_that_udev_never_sees_to_is_told(server: Path) -> None:
+    plug(server, "sdb", "8:16")
+    assert places(server, 0.0) == ({"sda": "bay-1", "sdb": ""}, ("sdb",))
+
+
+def test_without_udev_there_is_nothing_to_wait_for(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(server / "run/udev")
+    plug(server, "sdb", "8:16")
+    meanwhile(monkeypatch)
+    assert places(server) == ({"sda": "", "sdb": ""}, ())
