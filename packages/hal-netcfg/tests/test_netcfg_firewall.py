@@ -26,7 +26,7 @@ from hal_netcfg.firewall import firewall, nft, rules
 from hal_netcfg.firewall.firewall import Loaded
 from hal_netcfg.firewall.ports import Port
 from hal_netcfg.firewall.rules import Guard
-from hal_netcfg.names import HOST_LINK_MAC, PRODUCT_LINK_MAC
+from hal_netcfg.names import HOST_LINK_MAC, LINK_ON_LAN, PRODUCT_LINK_MAC
 from hal_netcfg.testing.netns import Namespace, received, wait_for, why_not
 
 _REASON = why_not()
@@ -381,7 +381,7 @@ def test_nothing_is_routed(site: Site) -> None:
 @pytest.mark.parametrize(
     ("sender", "own", "to", "counted"),
     [
-        ("lan", LAN_MAC, PRODUCT_LAN_MAC, rules.LINK_ON_LAN),
+        ("lan", LAN_MAC, PRODUCT_LAN_MAC, LINK_ON_LAN),
         ("lan", LAN_MAC, BRIDGE_MAC, TO_HOST["lan"]),
         ("product", PRODUCT_LAN_MAC, LAN_MAC, rules.LINK_ON_TAP),
         ("product", PRODUCT_LAN_MAC, BRIDGE_MAC, TO_HOST["product"]),
@@ -400,7 +400,7 @@ def test_the_links_addresses_are_not_on_a_lan(
 
 @EVERY_TAG
 @pytest.mark.parametrize(
-    ("sender", "own", "counted"), [("lan", LAN_MAC, rules.LINK_ON_LAN), ("product", PRODUCT_LAN_MAC, rules.LINK_ON_TAP)]
+    ("sender", "own", "counted"), [("lan", LAN_MAC, LINK_ON_LAN), ("product", PRODUCT_LAN_MAC, rules.LINK_ON_TAP)]
 )
 def test_nobody_asks_for_the_links_addresses_on_a_lan(
     site: Site, tags: tuple[int, ...], sender: str, own: str, counted: str
@@ -562,7 +562,7 @@ def test_no_packet_slips_through_while_rules_are_replaced(site: Site) -> None:
         thread.join()
     assert received(site.udp[CLOSED]) is None
     assert received(site.ends["product"]) is None
-    assert set(site.counts()) == {rules.REFUSED, rules.LINK_ON_LAN}
+    assert set(site.counts()) == {rules.REFUSED, LINK_ON_LAN}
 
 
 def test_other_tables_are_left_alone(site: Site) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from a_resident import a_resident
 from hal_core.errors import FileFormatError, HostError, UsageError
+from hal_netcfg import names
 from hal_netcfg.commands import status_command
 from hal_netcfg.engine import Sight
 from hal_netcfg.links.apply import Outcome
@@ -199,6 +200,17 @@ def test_what_the_firewall_has_counted(
     monkeypatch.setattr(status_command, "_counts", lambda: ([], ""))
     assert status_command.main([]) == 0
     assert capsys.readouterr().out.endswith("\nfirewall: nothing counted since it was loaded\n")
+
+
+def test_a_lan_that_uses_the_private_links_addresses_is_told_in_one_line(
+    directories: Path, resident: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = [{"what": names.LINK_ON_LAN, "packets": 3, "bytes": 180}]
+    monkeypatch.setattr(status_command, "_counts", lambda: (counted, ""))
+    save(directories, resident)
+    assert status_command.main([]) == 0, "the product's network is as it ought to be"
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "private link (169.254.72.1" in line)
+    assert line.endswith("in 3 frames, which were dropped: if they are a neighbour's, move netcfg.link_network")
 
 
 def test_before_the_first_resident_of_a_boot() -> None:

@@ -18,3 +18,6 @@ HOST_TAP = "haltapint"
 # Locally administered; the middle spells HAL in ASCII. The link leaves neither the host nor the product.
 HOST_LINK_MAC = "02:48:41:4c:00:01"
 PRODUCT_LINK_MAC = "02:48:41:4c:00:02"
+
+#: The firewall's word for frames from a LAN that have the link's addresses.
+LINK_ON_LAN = "dropped: link address, from a LAN"

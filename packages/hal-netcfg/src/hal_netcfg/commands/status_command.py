@@ -13,6 +13,7 @@ from typing import Any, Optional
 
 from hal_core import arguments, paths, table
 from hal_core.errors import HalError
+from hal_netcfg.names import LINK_ON_LAN
 from hal_netcfg.statusfile import STATUS
 
 USAGE = """\
@@ -68,12 +69,21 @@ def _collect(known: dict[str, Any]) -> dict[str, Any]:
         "lans": [_lan(lan, known["product_links"].get(str(lan["number"]))) for lan in network["lans"]],
         "link": {**network["link"], "carrier": _carrier("haltapint")},
         "kept": network["kept"],
-        "notes": network["notes"],
+        "notes": [*network["notes"], *_clash(counts, network["link"])],
         "problems": [f"{one['what']}: {one['message']}" for one in known["problems"]]
         + [one["message"] for one in network["problems"]],
         "firewall": counts,
         "firewall_hidden": hidden,
     }
+
+
+def _clash(counts: list[dict[str, Any]], link: dict[str, Any]) -> list[str]:
+    """What only the firewall can know: the host asks nobody on a LAN."""
+    seen = sum(one["packets"] for one in counts if one["what"] == LINK_ON_LAN)
+    if not seen:
+        return []
+    where = f"a LAN has used addresses of the private link ({link['host']}, {link['product']})"
+    return [f"{where} in {seen} frames, which were dropped: if they are a neighbour's, move netcfg.link_network"]
 
 
 def render(status: dict[str, Any]) -> str:

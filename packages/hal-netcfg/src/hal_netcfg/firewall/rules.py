@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hal_netcfg.firewall.ports import Port
-from hal_netcfg.names import HOST_LINK, HOST_TAP, LAN_BRIDGE, LAN_TAP, PRODUCT_LINK_MAC
+from hal_netcfg.names import HOST_LINK, HOST_TAP, LAN_BRIDGE, LAN_TAP, LINK_ON_LAN, PRODUCT_LINK_MAC
 
 TABLE = "hal"
 FAMILIES = ("inet", "bridge")
@@ -54,7 +54,6 @@ TO_LAN = "dropped: to a LAN"
 ROUTED = "dropped: to be routed"
 WRONG_MAC = "dropped: from the product, wrong MAC address"
 LINK_ON_TAP = "dropped: link address, from the product to a LAN"
-LINK_ON_LAN = "dropped: link address, from a LAN"
 
 
 def port_comment(port: Port) -> str:
