@@ -23,6 +23,7 @@ GREY, BLACK, RED, BLUE = (170, 170, 170), (0, 0, 0), (170, 0, 0), (0, 0, 170)
     [
         ("seabios", "VGA text"),
         ("vga-text", "VGA text"),
+        ("installer", "VGA text"),
         ("linux-efifb", "Linux console"),
         ("linux-vesafb", "Linux console"),
         ("uefi-shell", "UEFI console"),
@@ -40,7 +41,7 @@ def test_a_real_screenshot(name: str, grid: str) -> None:
 
 def test_every_screenshot_is_read() -> None:
     assert {path.stem for path in SCREENS.iterdir()} == {path.stem for path in SCREENS.glob("*.png")}
-    assert len(list(SCREENS.glob("*.png"))) == 8
+    assert len(list(SCREENS.glob("*.png"))) == 9
 
 
 def glyphs(font: str) -> dict[str, list[int]]:
