@@ -87,7 +87,7 @@ class FakeKernel:
     def perform_half(self, action: Action) -> None:
         """What is done of a request that fails at its end: the kernel does not take back what it has done by then."""
         if isinstance(action, Change):
-            self._perform(replace(action, master=None, up=None, noarp=None, allmulti=None, learning=None))
+            self._perform(replace(action, master=None, up=None, noarp=None, allmulti=None, queued=None, learning=None))
 
     def _perform(self, action: Action) -> None:
         if isinstance(action, Create):
@@ -179,6 +179,8 @@ class FakeKernel:
             self._change_master(self._links[link.name], change)
         if not self._flags_first:
             self._change_flags(change)
+        if change.queued is not None and link.kind == "tun":
+            self._set(change.name, queued=change.queued)
         if change.learning is not None:
             if not self._is_port(change.name):
                 raise HostError(f"{change}: No such file or directory")

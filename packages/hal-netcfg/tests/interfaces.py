@@ -50,6 +50,7 @@ CHANGED: list[Action] = [
         Change(name, mac="02:00:00:00:00:01"),
         Change(name, mac="02:1b:21:00:00:01"),
         Change(name, master=""),
+        Change(name, queued=False),
         Change(name, learning=False),
         Change(name, learning=True),
         Ipv6(name, True),

@@ -143,7 +143,7 @@ def wrong(group: Group, links: Mapping[str, Link]) -> list[str]:
             if one.kind and (not one.lower or one.lower in links):
                 found.append(f"{one.name} is missing")
             continue
-        for attribute in ("mac", "mtu", "master", "up", "noarp", "allmulti", "learning", "ipv6", "addresses"):
+        for attribute in ("mac", "mtu", "master", "up", "noarp", "allmulti", "queued", "learning", "ipv6", "addresses"):
             value, ought = getattr(link, attribute), getattr(one, attribute)
             if ought is not None and value != ought:
                 found.append(f"{one.name}: {attribute} {value}, not {ought}")
@@ -325,7 +325,7 @@ def test_the_steps_of_a_lan_in_words() -> None:
         "eno1: address 02:1b:21:00:00:01, into hallan0, no ARP, no learning",
         "make haltap0 (tun)",
         "haltap0: IPv6 off",
-        "haltap0: into hallan0, up, no ARP, no learning",
+        "haltap0: into hallan0, up, no ARP, no queue, no learning",
     ]
 
 

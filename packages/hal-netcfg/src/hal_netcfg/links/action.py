@@ -40,6 +40,7 @@ class Change:
     up: Optional[bool] = None
     noarp: Optional[bool] = None
     allmulti: Optional[bool] = None
+    queued: Optional[bool] = None
     learning: Optional[bool] = None  # after it has got its master
     kind: str = ""
     settings: Mapping[str, object] = field(default_factory=dict)
@@ -52,6 +53,7 @@ class Change:
             "" if self.up is None else "up" if self.up else "down",
             "" if self.noarp is None else "no ARP" if self.noarp else "ARP",
             "" if self.allmulti is None else "all multicast" if self.allmulti else "multicast as asked for",
+            "" if self.queued is None else "a queue" if self.queued else "no queue",
             "" if self.learning is None else "learning" if self.learning else "no learning",
             *(f"{key} {value}" for key, value in self.settings.items()),
         ]

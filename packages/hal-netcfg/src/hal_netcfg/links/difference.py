@@ -13,7 +13,7 @@ from hal_netcfg import names
 from hal_netcfg.links.action import Address, Change, Create, Delete, Ipv6, Step
 from hal_netcfg.links.link import Group, Link, Wanted
 
-_ATTRIBUTES = ("mac", "mtu", "master", "up", "noarp", "allmulti", "learning")
+_ATTRIBUTES = ("mac", "mtu", "master", "up", "noarp", "allmulti", "queued", "learning")
 _NEW = Link("", 0, ipv6=True)  # as the kernel makes one
 
 
@@ -112,7 +112,7 @@ def _remove(name: str, after: dict[str, Link]) -> Iterator[Step]:
     again = [
         Create(name, link.kind, link.lower, link.settings),
         *(() if link.ipv6 else (Ipv6(name, False),)),
-        Change(name, mac=link.mac, mtu=link.mtu, allmulti=link.allmulti),
+        Change(name, mac=link.mac, mtu=link.mtu, allmulti=link.allmulti, queued=None if link.queued else False),
         *(
             _back_into_bond(link)
             if _is_bond(link.master, after)
@@ -204,6 +204,7 @@ def _change(change: Change, link: Link) -> Step:
         up=None if change.up is None else link.up,
         noarp=None if change.noarp is None else link.noarp,
         allmulti=None if change.allmulti is None else link.allmulti,
+        queued=None if change.queued is None else link.queued,
         learning=_learning_before(change, link),
         kind=change.kind,
         settings={key: link.settings[key] for key in change.settings},

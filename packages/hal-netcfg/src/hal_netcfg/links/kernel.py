@@ -49,6 +49,7 @@ _SETTINGS = {
     "macvtap": {"mode": "IFLA_MACVTAP_MODE"},
 }
 _LACP = 4  # include/uapi/linux/if_bonding.h, BOND_MODE_8023AD
+_QUEUE, _NO_QUEUE = "pfifo_fast", "noqueue"  # tc(8)
 _PREFIX = {"bridge": "br", "bond": "bond", "macvtap": "macvtap"}  # of the same in pyroute2's requests
 
 _REASONS = {
@@ -152,6 +153,8 @@ class Kernel:
         if action.master is not None:
             request["master"] = socket.if_nametoindex(action.master) if action.master else 0
         self._set_flags(action, request)
+        if action.queued is not None:
+            self._route.tc("replace", _QUEUE if action.queued else _NO_QUEUE, index)
         if action.learning is not None:
             self._route.brport("set", index=index, learning=int(action.learning))
 
@@ -239,6 +242,7 @@ def _link(message: Any, names: Mapping[int, str], addresses: tuple[str, ...], pe
         carrier=bool(flags & _IFF_UP and flags & _IFF_LOWER_UP),
         noarp=bool(flags & _IFF_NOARP),
         allmulti=bool(flags & _IFF_ALLMULTI),
+        queued=kind != "tun" or message.get_attr("IFLA_QDISC") != _NO_QUEUE,
         learning=_is_learning(info),
         ipv6=has_ipv6(name),
         addresses=addresses,

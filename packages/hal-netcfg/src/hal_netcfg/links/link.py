@@ -24,6 +24,7 @@ class Link:
     carrier: bool = False
     noarp: bool = False
     allmulti: bool = False  # takes frames to every group address
+    queued: bool = True  # a tap's frames wait in the kernel's queue before they come to its own; True for all others
     learning: bool = True  # its bridge remembers whose frames come from it; True, too, where it is in none
     ipv6: bool = False  # speaks it: an interface that does has an address of its own, and tells the LAN
     addresses: tuple[str, ...] = ()  # IPv4 and IPv6, "169.254.72.1/30"
@@ -46,6 +47,7 @@ class Wanted:
     up: Optional[bool] = None
     noarp: Optional[bool] = None
     allmulti: Optional[bool] = None
+    queued: Optional[bool] = None
     learning: Optional[bool] = None
     ipv6: Optional[bool] = None
     addresses: Optional[tuple[str, ...]] = None

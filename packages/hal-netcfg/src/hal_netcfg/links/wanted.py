@@ -194,8 +194,21 @@ def _tap(name: str, bridge: str, mtu: int) -> Wanted:
     """A bridge of two ports has nothing to remember: what comes from one goes to the other, as on a cable.
 
     So an address may go from the product to the LAN and back (VRRP, the product's own bridges), and frames are quicker.
+    They are, too, without a queue in front of the tap: that has one of its own, and drops what is too much for it
+    (drivers/net/tun.c, tun_net_xmit), so that nothing ever waits in the first.
     """
-    return Wanted(name, "tun", mtu=mtu, master=bridge, up=True, noarp=True, learning=False, ipv6=False, addresses=())
+    return Wanted(
+        name,
+        "tun",
+        mtu=mtu,
+        master=bridge,
+        up=True,
+        noarp=True,
+        queued=False,
+        learning=False,
+        ipv6=False,
+        addresses=(),
+    )
 
 
 def _bond(bond: Bond) -> Mapping[str, object]:
