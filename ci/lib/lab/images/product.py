@@ -99,6 +99,7 @@ def build(era: str, cache: Path, say: Say, hal_guest: Optional[Path] = None, fla
     chosen = ERAS[era]
     fetched = kernel.fetch(flavour or chosen.flavour, cache.parent / "packages", say)
     ingredients = packages.program("chrt")  # busybox has none, which "hang" needs for a hang that is one
+    ingredients.update(packages.program("eject"))  # nor one, in Debian
     ingredients.update(packages.program("whiptail"), **_terminal())
     if era == "modern":
         ingredients.update(packages.program("qemu-ga"))
