@@ -8,6 +8,7 @@ is about to open it.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from hal_core.errors import HostError
@@ -40,6 +41,15 @@ class Events:
                 if device is None:
                     return heard
                 if device.subsystem == "block":
-                    heard.append(dict(device.properties))
+                    heard.append(_properties(device))
             except OSError:
                 continue  # ENOBUFS: events were lost, which is as good as one that came
+
+
+def _properties(device: Any) -> dict[str, str]:
+    """Without those that are no text: nobody asks for them, and they are not to take an eject button with them."""
+    found: dict[str, str] = {}
+    for key in device.properties:
+        with contextlib.suppress(UnicodeDecodeError):
+            found[key] = device.properties[key]
+    return found
