@@ -22,7 +22,7 @@ def sees(site: Site, serial: str, seconds: float = 120.0) -> tuple[str, str]:
     """The product's name for a disk with that serial number, and its address, when it sees it."""
     found = f"f=$(grep -ls {serial} /sys/block/sd*/device/vpd_pg80)"
     where = site.product.ask(f"until {found}; do sleep 0.3; done; d=${{f%/vpd_pg80}}; readlink -f $d; echo $f", seconds)
-    device, page = where.split()
+    device, page = (line for line in where.splitlines() if line.startswith("/sys/"))  # its kernel may speak, too
     return page.split("/")[3], device.rpartition("/")[2].partition(":")[2]
 
 
