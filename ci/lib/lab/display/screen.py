@@ -126,9 +126,14 @@ def _cells(pixels: bytes, width: int, grid: Grid) -> list[list[bytes]]:
 
 
 def _score(rows: Iterable[Iterable[bytes]], fonts: tuple[str, ...]) -> int:
-    """How much better this grid is than nothing."""
+    """How much better this grid is than nothing. Where areas meet, lines and blocks are seen in every grid."""
     found = [_recognize(cell, fonts) for row in rows for cell in row]
-    return sum(1 if character else -1 for character in found if character != " ")
+    return sum(1 if character else -1 for character in found if not character or not _is_drawn(character))
+
+
+def _is_drawn(character: str) -> bool:
+    """A blank, or one of Unicode's Box Drawing and Block Elements."""
+    return character == " " or "\u2500" <= character <= "\u259f"
 
 
 def _character(cell: bytes, fonts: tuple[str, ...]) -> str:
