@@ -1,4 +1,4 @@
-"""What can be done to an interface; each is one request to the kernel, and says itself in words."""
+"""What can be done to an interface; each says itself in words."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Delete:
 
 @dataclass(frozen=True)
 class Change:
-    """Attributes of an interface, in one request; None: as it is."""
+    """Attributes of an interface, in as few requests as the kernel knows for them; None: as it is."""
 
     name: str
     mac: Optional[str] = None
