@@ -38,6 +38,12 @@ class Bench:
     run_dir: str
     deleted: list[str]  # what QEMU has said that it has let go of
 
+    def plug_in_two(self) -> None:
+        """Disks in both bays, as hal-vmm has planned."""
+        for index, name in enumerate(("sda", "sdb")):
+            self.server.plug(name, self.loops[index], f"S{index}", BAYS[index])
+        write_plan(self.run_dir, {0: ("/dev/sda", "S0"), 1: ("/dev/sdb", "S1")})
+
     async def settle(self, later: float = 0.0) -> list[dict[str, Any]]:
         """As the loop does, that many seconds later: until there is nothing to do."""
         self.room.forget()
@@ -118,9 +124,7 @@ def states(told: list[dict[str, Any]]) -> dict[str, str]:
 def test_a_disk_is_swapped_for_another_one_in_the_same_bay(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def story(one: Bench) -> None:
         caplog.set_level(logging.INFO)
-        one.server.plug("sda", one.loops[0], "S0", BAYS[0])
-        one.server.plug("sdb", one.loops[1], "S1", BAYS[1])
-        write_plan(one.run_dir, {0: ("/dev/sda", "S0"), 1: ("/dev/sdb", "S1")})
+        one.plug_in_two()
         assert states(await one.settle()) == {"disk0": "attached", "disk1": "attached"}
         assert await one.scsi() == {0: "S0", 1: "S1"}
         assert one.open_in_qemu() == sorted(one.loops[:2])
@@ -149,9 +153,7 @@ def test_a_disk_that_the_product_overlooks_is_announced_once_more(
 ) -> None:
     async def story(one: Bench) -> None:
         caplog.set_level(logging.INFO)
-        one.server.plug("sda", one.loops[0], "S0", BAYS[0])
-        one.server.plug("sdb", one.loops[1], "S1", BAYS[1])
-        write_plan(one.run_dir, {0: ("/dev/sda", "S0"), 1: ("/dev/sdb", "S1")})
+        one.plug_in_two()
         assert states(await one.settle()) == {"disk0": "attached", "disk1": "attached"}
         await one.read_from("disk0")
         one.deleted.clear()
@@ -185,9 +187,7 @@ def test_a_disk_in_an_empty_bay_is_what_hal_vmm_is_asked_about(tmp_path: Path) -
 
 def test_a_disk_that_the_host_uses_is_retried_and_the_others_are_there(tmp_path: Path) -> None:
     async def story(one: Bench) -> None:
-        one.server.plug("sda", one.loops[0], "S0", BAYS[0])
-        one.server.plug("sdb", one.loops[1], "S1", BAYS[1])
-        write_plan(one.run_dir, {0: ("/dev/sda", "S0"), 1: ("/dev/sdb", "S1")})
+        one.plug_in_two()
         claim = os.open(one.loops[0], os.O_RDWR | os.O_EXCL)
         try:
             told = {each["id"]: each for each in await one.settle()}
