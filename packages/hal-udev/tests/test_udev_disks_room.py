@@ -174,6 +174,33 @@ def test_a_disk_that_the_product_overlooks_is_announced_once_more(
     with_bench(tmp_path, story)
 
 
+def test_a_product_that_overlooks_all_disks_is_not_told_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever there is a look meanwhile: QEMU's word that a disk is out brings one."""
+
+    async def story(one: Bench) -> None:
+        later = 0.0
+
+        async def look_and_announce(*arguments: Any) -> None:
+            one.room.forget()
+            await one.room.follow(asyncio.get_running_loop().time() + later)
+            await announce(*arguments)
+
+        one.plug_in_two()
+        await one.settle()
+        announce = qemu.announce
+        monkeypatch.setattr(qemu, "announce", look_and_announce)
+        one.deleted.clear()
+        for later in (float(10 * step) for step in range(1, 30)):
+            told = await one.settle(later)
+        assert states(told) == {"disk0": "unseen", "disk1": "unseen"}
+        assert sorted(one.deleted) == ["disk0"] * 7 + ["disk1"] * 7
+        assert await one.scsi() == {0: "S0", 1: "S1"}
+
+    with_bench(tmp_path, story)
+
+
 def test_a_disk_in_an_empty_bay_is_what_hal_vmm_is_asked_about(tmp_path: Path) -> None:
     async def story(one: Bench) -> None:
         one.server.plug("sda", one.loops[0], "S0", BAYS[0])

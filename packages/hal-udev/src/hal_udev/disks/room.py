@@ -192,7 +192,8 @@ class DisksRoom:
 
     async def _announce_again(self, now: float) -> None:
         """A disk that was plugged in while the product ran, and that it has not seen, is announced once more."""
-        plugged = {bay.id: bay for bay in self._bays.bays if self._was_plugged_in(bay)}
+        # One that is being announced is out for a moment: that is no reason to begin anew with it.
+        plugged = {bay.id: bay for bay in self._bays.bays if bay.id in self._errands or self._was_plugged_in(bay)}
         ids = plugged.keys()
         read = ids if self._notice.knows(ids) else await qemu.read(self._session)
         for id_ in self._notice.follow(ids, read, now):
