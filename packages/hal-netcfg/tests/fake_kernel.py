@@ -183,7 +183,7 @@ class FakeKernel:
             self._set(change.name, queued=change.queued)
         if change.learning is not None:
             if not self._is_port(change.name):
-                raise HostError(f"{change}: No such file or directory")
+                raise HostError(f"{change}: it is in no bridge")
             self._set(change.name, learning=change.learning)
 
     def _is_port(self, name: str) -> bool:

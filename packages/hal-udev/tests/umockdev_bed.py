@@ -429,21 +429,10 @@ class _Watched(DirectoryStore):
         super().__init__(root)
         self._access = access
 
-    def link(self, path: str) -> Optional[str]:
-        self._access()
-        return super().link(path)
-
-    def data(self, path: str) -> bytes:
-        self._access()
-        return super().data(path)
-
-    def names(self, path: str) -> list[str]:
-        self._access()
-        return super().names(path)
-
-    def kind(self, path: str) -> str:
-        self._access()
-        return super().kind(path)
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("link", "data", "names", "kind"):  # whoever asks for one of these calls it at once
+            object.__getattribute__(self, "_access")()
+        return super().__getattribute__(name)
 
 
 class _Recorded(FakeServer):

@@ -10,7 +10,7 @@ from hal_core.facts.tree import Tree
 
 @dataclass(frozen=True)
 class Presence:
-    name: str  # "sda", or with a "!" for a slash, as sysfs has it
+    name: str  # as in /dev: "sda", "cciss/c0d0"
     number: str  # "8:0"; "": it went while it was being read
     settled: bool  # udev's rules are through with it: what it is called and where it hangs is known
     sequence: str  # another one for each that has ever been there; "" before Linux 5.15
@@ -26,4 +26,6 @@ def _of(tree: Tree, name: str) -> Presence:
     directory = f"{blockdev.ROOT}/{name}"
     number = tree.line(f"{directory}/dev")
     settled = tree.exists(f"{udevdb.DIRECTORY}/b{number}")
-    return Presence(name, number, settled, tree.line(f"{directory}/diskseq"), tree.line(f"{directory}/size"))
+    return Presence(
+        name.replace("!", "/"), number, settled, tree.line(f"{directory}/diskseq"), tree.line(f"{directory}/size")
+    )

@@ -14,7 +14,7 @@ from hal_core.facts import presence, udevdb
 from hal_core.facts.tree import DirectoryStore, Tree
 from hal_core.machine import Machine
 
-_LOOK_AGAIN = 0.1  # seconds
+_LOOK_AGAIN = 0.1  # seconds: udev tells only those who listen to it, and its database is files
 
 
 def read(root: str = "/", patience: float = 10.0) -> tuple[Machine, tuple[str, ...]]:
@@ -28,7 +28,7 @@ def read(root: str = "/", patience: float = 10.0) -> tuple[Machine, tuple[str, .
         machine = facts.read(root)
         if not os.path.isdir(root.rstrip("/") + udevdb.DIRECTORY):
             return machine, ()  # a container, without udev: there will be no more to know
-        settled = {one.name.replace("!", "/") for one in before if one.settled}
+        settled = {one.name for one in before if one.settled}
         coming = tuple(disk.name for disk in machine.disks if disk.name not in settled)
         if (not coming and _look(root) == before) or time.monotonic() > until:
             return machine, coming

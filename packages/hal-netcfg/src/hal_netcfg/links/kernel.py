@@ -143,23 +143,23 @@ class Kernel:
 
     def _change(self, action: Change) -> None:
         index = socket.if_nametoindex(action.name)
-        request: dict[str, Any] = {"index": index}
         if action.settings:
             self._route.link("set", index=index, kind=action.kind, **_request(action.kind, action.settings))
+        self._set(action, index)
+        if action.queued is not None:
+            self._route.tc("replace", _QUEUE if action.queued else _NO_QUEUE, index)
+        if action.learning is not None:
+            self._route.brport("set", index=index, learning=int(action.learning))
+
+    def _set(self, action: Change, index: int) -> None:
+        """What the kernel takes in one request."""
+        request: dict[str, Any] = {"index": index}
         if action.mac is not None:
             request["address"] = action.mac
         if action.mtu is not None:
             request["mtu"] = action.mtu
         if action.master is not None:
             request["master"] = socket.if_nametoindex(action.master) if action.master else 0
-        self._set_flags(action, request)
-        if action.queued is not None:
-            self._route.tc("replace", _QUEUE if action.queued else _NO_QUEUE, index)
-        if action.learning is not None:
-            self._route.brport("set", index=index, learning=int(action.learning))
-
-    def _set_flags(self, action: Change, request: dict[str, Any]) -> None:
-        index = request["index"]
         flags = {_IFF_UP: action.up, _IFF_NOARP: action.noarp, _IFF_ALLMULTI: action.allmulti}
         request["change"] = sum(bit for bit, on in flags.items() if on is not None)
         request["flags"] = sum(bit for bit, on in flags.items() if on)

@@ -34,7 +34,7 @@ class DiskHardware:
         tree = Tree(DirectoryStore(self._root))
         seen = presence.look(tree)
         if seen != self._seen:
-            known = {one.name.replace("!", "/"): (one.number, one.settled, one.sequence) for one in seen}
+            known = {one.name: (one.number, one.settled, one.sequence) for one in seen}
             # One without a number has been pulled out while it was being read.
             found = [Present(disk, *known.get(disk.name, ("", False, ""))) for disk in disks.read(tree)]
             self._known = tuple(one for one in found if one.number)
