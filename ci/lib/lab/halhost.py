@@ -54,9 +54,13 @@ class Host:
         """``hal vmm status --json``, whether or not the product runs. :raise LabError: HAL cannot tell."""
         return self._status("vmm")
 
+    def netcfg(self) -> dict[str, Any]:
+        """``hal netcfg status --json``: the product's LANs, and what is wrong with them."""
+        return self._status("netcfg")
+
     def firewall(self) -> dict[str, int]:
         """How many packets each rule of HAL's that counts has counted, by what ``hal netcfg status`` calls it."""
-        return {rule["what"]: rule["packets"] for rule in self._status("netcfg")["firewall"]}
+        return {rule["what"]: rule["packets"] for rule in self.netcfg()["firewall"]}
 
     def udev(self) -> dict[str, Any]:
         """``hal udev status --json``: which devices the product has, and why not the others."""
