@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import socket
+import sys
+import termios
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 
@@ -14,7 +18,7 @@ from hal_console.resident.viewer import Viewer
 from hal_console.rfb.messages import SOUND_RATE
 from hal_console.rfb.picture import Picture
 from hal_console.rfb.pixels import XRGB32, PixelFormat
-from hal_console.rfb.stream import Event, Lamps, Sound
+from hal_console.rfb.stream import Event, Lamps, Sound, Updated
 from hal_console.screen import letters
 from hal_console.screen.letters import Reader
 from hal_console.terminal.scancodes import SCANCODES
@@ -95,6 +99,11 @@ def with_guest(
 def colours(picture: Picture) -> set[bytes]:
     """Of a picture of 32 bits per pixel, of which the highest eight mean nothing."""
     return {bytes(picture.view[at : at + 3]) for at in range(0, len(picture.view), 4)}
+
+
+def unread(sock: socket.socket) -> int:
+    """How many bytes wait to be received."""
+    return int.from_bytes(fcntl.ioctl(sock, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 async def heard(one: Watched, count: int) -> bytes:
@@ -225,6 +234,28 @@ def test_what_is_not_watched_is_not_sent_and_comes_whole_later(tmp_path: Path) -
         await one.until(lambda: one.viewer.picture.width == 640)
 
     with_guest(tmp_path, guests.KEYS, letters.WANTED, look)
+
+
+def test_who_does_not_read_costs_the_product_nothing(tmp_path: Path) -> None:
+    """hal-console may be stopped, or its terminal (Scroll Lock): a product waits for neither.
+
+    With QEMU's own curses it would: QEMU answers to nothing any more while its terminal takes nothing.
+    """
+
+    async def stop_reading(one: Watched) -> None:
+        await one.until(lambda: one.viewer.picture.width == 1024)
+        sock = await viewer.connect(one.session)
+        shown = asyncio.Event()
+        other = Viewer(sock, XRGB32, False, lambda event: shown.set() if isinstance(event, Updated) else None)
+        await asyncio.wait_for(shown.wait(), PATIENCE)
+        asyncio.get_running_loop().remove_reader(sock)
+        await one.until(lambda: unread(sock) > 1 << 16)  # of a picture of 3 MiB, which never fits
+        one.events.clear()
+        await one.until(lambda: one.events.count(Updated(False)) > 3)
+        await one.session.execute("query-status")  # it answers in time
+        other.close()
+
+    with_guest(tmp_path, guests.FILM, XRGB32, stop_reading)
 
 
 def test_a_qemu_that_goes_is_noticed(tmp_path: Path) -> None:
