@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -379,6 +379,30 @@ def test_the_manual_page_escapes_what_troff_would_eat() -> None:
     page = config_doc.man_section({"vmm": Sample})
     assert '.BR era " = \\(dqmodern\\(dq"\nAge. Allowed: "modern" or "ide".\n' in page
     assert "Anything \\-\\- at all, with a \\e in it." in page
+
+
+@dataclass(frozen=True)
+class Range:
+    """Two keys that have to fit."""
+
+    low: int = option(1, "The least.")
+    high: int = option(9, "The most.")
+
+    def wrong(self) -> Iterator[ConfigError]:
+        if self.low > self.high:
+            yield ConfigError(f"sample.low = {self.low}: more than sample.high = {self.high}")
+
+
+def test_what_only_all_keys_together_say_is_looked_at_when_each_is_right(etc: Path) -> None:
+    (etc / "hal.toml").write_text("[vmm]\nlow = 3\n")
+    (etc / "hal.toml.d/10.toml").write_text("[vmm]\nhigh = 2\n")
+    with pytest.raises(ConfigError, match=r"sample\.low = 3: more than sample\.high = 2"):
+        load(Range, "vmm")
+    assert [str(problem) for problem in problems(Range, "vmm")] == ["sample.low = 3: more than sample.high = 2"]
+    (etc / "hal.toml.d/10.toml").write_text("[vmm]\nhigh = 3\n")
+    assert load(Range, "vmm") == Range(3, 3)
+    (etc / "hal.toml.d/10.toml").write_text('[vmm]\nhigh = "3"\n')
+    assert len(problems(Range, "vmm")) == 1, "what is wrong by itself comes first"
 
 
 def test_a_declaration_that_makes_no_sense_is_a_programming_error() -> None:

@@ -46,8 +46,11 @@ def test_the_consoles_keyboard_stays_while_it_is_needed() -> None:
     assert rules.decide(KEYBOARD, (), needed) == Verdict(True, "built in: the keyboard of hal-console")
     assert not keeps(KEYBOARD)
     assert not keeps(KEYBOARD, KeepConfig(class_="hid", give=True), around=needed), "hal.toml comes first"
-    mouse = synthetic.usb_plugged("1-2", interfaces=(UsbInterface(0, "03", "01", "02", "usbhid"),))
-    assert not keeps(mouse, around=needed)
+    keys, pointer = KEYBOARD.interfaces[0], UsbInterface(1, "03", "01", "02", "usbhid")
+    assert not keeps(synthetic.usb_plugged("1-2", interfaces=(pointer,)), around=needed)
+    assert keeps(synthetic.usb_plugged("1-2", interfaces=(keys, pointer)), around=needed), "a receiver"
+    card = UsbInterface(2, "0b", "00", "00", "")
+    assert not keeps(synthetic.usb_plugged("1-2", interfaces=(keys, card)), around=needed), "a token that types"
 
 
 def test_an_adapter_that_is_a_com_port_of_the_products_stays() -> None:
@@ -121,8 +124,8 @@ def test_the_first_rule_that_fits_decides(given_rules: list[KeepConfig]) -> None
 
 
 def test_a_rule_that_says_nothing_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"udev\.keep\[1\]: says of no device that it stays; class, id, serial"):
-        rules.check((KeepConfig(class_="hid"), KeepConfig(give=True)))
+    (problem,) = UdevConfig((KeepConfig(class_="hid"), KeepConfig(give=True))).wrong()
+    assert "udev.keep[1]: says of no device that it stays; class, id, serial" in str(problem)
 
 
 def test_rules_that_fit_nothing_or_everything_are_told() -> None:

@@ -10,6 +10,9 @@
 
     config = load(ConsoleConfig, "console")
 
+What no single key can say, such as two keys that exclude each other, a table's class says in a method ``wrong``; see
+:class:`Checked`.
+
 The declaration is all there is: the checks, the messages, the documented ``hal.toml`` and hal.toml(5)
 (:mod:`hal_core.config_doc`) come from it. Files and their order: :mod:`hal_core.config_files`.
 """
@@ -19,7 +22,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Optional, TypeVar, Union, cast
+from typing import Any, Optional, Protocol, TypeVar, Union, cast, runtime_checkable
 
 from hal_core import config_files
 from hal_core.config_values import Option, Rejected, show, show_key
@@ -30,6 +33,14 @@ TABLES = ("core", "vmm", "console", "udev", "netcfg", "snmpd", "syslog", "access
 
 T = TypeVar("T")
 Number = Union[int, float]
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A table whose values are also looked at together, once each of them is allowed by itself."""
+
+    def wrong(self) -> Iterator[ConfigError]:
+        """What makes no sense. A message begins with the key, "udev.keep[0]: …"; it may be in any of the files."""
 
 
 @dataclass(frozen=True)
@@ -111,14 +122,18 @@ def load(cls: type[T], table: str) -> T:
     :raise ConfigError: the first thing that is wrong in any file. Nothing has been changed then; exit status 78.
     """
     values, problems_found = _collect(cls, table)
-    if problems_found:
-        raise problems_found[0]
-    return _build(cls, values)
+    for problem in problems_found:
+        raise problem
+    built = _build(cls, values)
+    for problem in _wrong_together(built):
+        raise problem
+    return built
 
 
 def problems(cls: type[Any], table: str) -> list[ConfigError]:
     """Everything that :func:`load` would raise, were it to go on, in the order of the files."""
-    return _collect(cls, table)[1]
+    values, found = _collect(cls, table)
+    return found or list(_wrong_together(_build(cls, values)))
 
 
 def file_problems(file: config_files.ConfigFile) -> Iterator[ConfigError]:
@@ -199,6 +214,11 @@ def _build(cls: type[T], values: dict[str, Any]) -> T:
     known = declared(cls)
     fields = {_key(field): field.name for field in dataclasses.fields(cast(Any, cls))}
     return cls(**{fields[key]: _built(known[key], value) for key, value in values.items()})
+
+
+def _wrong_together(built: object) -> Iterator[ConfigError]:
+    if isinstance(built, Checked):
+        yield from built.wrong()
 
 
 def _key(field: dataclasses.Field[Any]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hal_core.config import listed, option
+from hal_core.errors import ConfigError
 
 #: What people call them, and USB does (usb.org, "Defined Class Codes").
 CLASSES = {
@@ -52,3 +54,11 @@ class UdevConfig:
         "A device that stays with the host: what is said here must all be true of it. The first rule that fits a "
         "device decides. `hal udev plan` shows which one that is, for each device.",
     )
+
+    def wrong(self) -> Iterator[ConfigError]:
+        for index, rule in enumerate(self.keep):
+            if not (rule.class_ or rule.id or rule.serial or rule.port):
+                yield ConfigError(
+                    f"udev.keep[{index}]: says of no device that it stays; class, id, serial or port is needed",
+                    'for all devices that no earlier rule fits: id = "*"',
+                )

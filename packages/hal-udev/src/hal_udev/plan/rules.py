@@ -7,7 +7,8 @@ In this order; the first that fits decides:
 3. A serial adapter stays when hal.toml has made it one of the product's COM ports (``vmm.devices.serial``).
 4. hal.toml's rules, in their order.
 5. While it is not known what HAL runs from, storage stays.
-6. A keyboard stays while hal-console needs it.
+6. A keyboard stays while hal-console needs it, with all that shares its plug, if that is HID: a receiver's mouse. A
+   token that types is a token: what has other functions, too, goes.
 7. Everything else goes to the product.
 """
 
@@ -16,15 +17,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hal_core.errors import ConfigError
-from hal_core.machine import UsbDevice, UsbInterface
+from hal_core.machine import UsbDevice
 from hal_udev.config import CLASSES, KeepConfig
 
 EVERYTHING_ELSE = "every device"
 
-_STORAGE = CLASSES["storage"]
+_STORAGE, _HID = CLASSES["storage"], CLASSES["hid"]
 # HID, boot interface, keyboard (Device Class Definition for HID 1.11, 4.2 and 4.3).
-_KEYBOARD = ("03", "01", "01")
+_KEYBOARD = (_HID, "01", "01")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def decide(device: UsbDevice, rules: Sequence[KeepConfig], around: Surroundings)
             return Verdict(not rule.give, describe(index, rule))
     if not around.own_known and any(interface.class_id == _STORAGE for interface in device.interfaces):
         return Verdict(True, "built in: storage, and it is not known what HAL runs from")
-    if around.console and any(_is_keyboard(interface) for interface in device.interfaces):
+    if around.console and _is_keyboard(device):
         return Verdict(True, "built in: the keyboard of hal-console")
     return Verdict(False, EVERYTHING_ELSE)
 
@@ -73,16 +73,6 @@ def fits(device: UsbDevice, rule: KeepConfig) -> bool:
     if rule.serial and rule.serial != device.serial:
         return False
     return not rule.port or _is_at(rule.port, device.port) or _is_at(rule.port, device.path)
-
-
-def check(rules: Sequence[KeepConfig]) -> None:
-    """:raise ConfigError: a rule says nothing."""
-    for index, rule in enumerate(rules):
-        if not (rule.class_ or rule.id or rule.serial or rule.port):
-            raise ConfigError(
-                f"udev.keep[{index}]: says of no device that it stays; class, id, serial or port is needed",
-                'for all devices that no earlier rule fits: id = "*"',
-            )
 
 
 def describe(index: int, rule: KeepConfig) -> str:
@@ -105,8 +95,10 @@ def notes(devices: Sequence[UsbDevice], rules: Sequence[KeepConfig]) -> tuple[st
     return tuple(found)
 
 
-def _is_keyboard(interface: UsbInterface) -> bool:
-    return (interface.class_id, interface.subclass, interface.protocol) == _KEYBOARD
+def _is_keyboard(device: UsbDevice) -> bool:
+    """And nothing besides that is no human's interface, as a smart card is not."""
+    kinds = {(interface.class_id, interface.subclass, interface.protocol) for interface in device.interfaces}
+    return _KEYBOARD in kinds and all(class_id == _HID for class_id, _, _ in kinds)
 
 
 def _is_at(port: str, place: str) -> bool:

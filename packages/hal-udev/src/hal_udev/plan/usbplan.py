@@ -81,9 +81,7 @@ def plan(
     """What is to happen to each of these devices.
 
     :param buses: the product's. :param pins: from the last time.
-    :raise ConfigError: a rule of hal.toml's makes no sense.
     """
-    rules.check(config.keep)
     verdicts = [rules.decide(device, config.keep, around) for device in devices]
     paths = _paths(devices)
     assignment = ports.assign((path for path, verdict in zip(paths, verdicts) if not verdict.keep), pins, buses)
