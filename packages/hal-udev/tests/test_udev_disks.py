@@ -256,12 +256,29 @@ def test_a_disk_that_the_product_reads_from_is_announced_once() -> None:
 def test_a_disk_that_is_overlooked_is_announced_again_and_not_for_ever() -> None:
     notice, now, when = Notice(), 100.0, []
     while now < 1000.0:
-        when += [now - 100.0] * len(notice.follow({"disk2"}, set(), now))
+        for id_ in notice.follow({"disk2"}, set(), now):
+            when.append(now - 100.0)
+            notice.announce(id_, now)
         now = min(notice.next_time(now), now + 5.0)
     assert when == [2.0, 6.0, 14.0, 30.0, 60.0, 90.0, 120.0]
     assert notice.announced("disk2") == 8
     assert notice.follow({"disk2"}, {"disk2"}, now) == []  # it was made to look
     assert notice.announced("disk2") == 0
+
+
+def test_what_could_not_be_announced_just_now_does_not_count() -> None:
+    notice = Notice()
+    notice.follow({"disk2"}, set(), 10.0)
+    assert [notice.follow({"disk2"}, set(), now) for now in (12.0, 13.0, 90.0)] == [["disk2"]] * 3
+    assert notice.announced("disk2") == 1
+    assert notice.next_time(90.0) == 91.0
+
+
+def test_that_the_product_has_looked_is_seen_soon() -> None:
+    notice = Notice()
+    notice.follow({"disk2"}, set(), 10.0)
+    notice.announce("disk2", 12.0)
+    assert notice.next_time(12.5) == 13.5, "not only when it would be announced again"
 
 
 def test_another_disk_in_the_same_slot_is_looked_after_anew() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 import realqemu
 from hal_core import paths
-from hal_core.errors import FileFormatError, HostError
+from hal_core.errors import FileFormatError, HostError, QmpRefused
 from hal_core.qmp import Event, Session
 from hal_udev.disks import kernellog, opening, qemu, replan
 from hal_udev.disks.present import DiskHardware
@@ -45,11 +45,11 @@ class Bench:
         write_plan(self.run_dir, {0: ("/dev/sda", "S0"), 1: ("/dev/sdb", "S1")})
 
     async def settle(self, later: float = 0.0) -> list[dict[str, Any]]:
-        """As the loop does, that many seconds later: until there is nothing to do."""
+        """As the loop does, that many seconds later, but all at once: until there is nothing to do."""
         self.room.forget()
-        now = asyncio.get_running_loop().time
+        now = asyncio.get_running_loop().time() + later
         for _ in range(4):
-            await self.room.follow(now() + later)
+            await self.room.follow(now)
             await self.room.idle()
         return self.room.told(True)
 
@@ -174,6 +174,44 @@ def test_a_disk_that_the_product_overlooks_is_announced_once_more(
     with_bench(tmp_path, story)
 
 
+def test_a_disk_that_is_slow_to_answer_is_not_taken_away_meanwhile(tmp_path: Path) -> None:
+    """QEMU counts a read when it has ended, and would stand still until then."""
+
+    async def story(one: Bench) -> None:
+        one.plug_in_two()
+        await one.settle()
+        await one.read_from("disk1")
+        inflight = one.server.root / "sys/block/sda/inflight"
+        inflight.write_text("       1        0\n")
+        one.deleted.clear()
+        for later in (3.0, 30.0, 300.0):
+            assert states(await one.settle(later)) == {"disk0": "attached", "disk1": "attached"}
+        assert one.deleted == []
+        inflight.write_text("       0        0\n")
+        assert states(await one.settle(300.0)) == {"disk0": "unseen", "disk1": "attached"}
+        assert one.deleted == ["disk0"]
+
+    with_bench(tmp_path, story)
+
+
+def test_what_qemu_does_not_tell_of_reads_keeps_nothing_else_from_being_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(one: Bench) -> None:
+        async def refuse(session: Session) -> set[str]:
+            raise QmpRefused("query-blockstats: not today")
+
+        one.plug_in_two()
+        await one.settle()
+        monkeypatch.setattr(qemu, "read", refuse)
+        one.server.plug("sdc", one.loops[2], "S2", "pci-0000:01:00.0-sas-phy2-lun-0")
+        with pytest.raises(QmpRefused, match="not today"):
+            await one.settle()
+        assert Path(replan.path(one.run_dir)).read_text() == "/dev/sdc is new\n"
+
+    with_bench(tmp_path, story)
+
+
 def test_a_product_that_overlooks_all_disks_is_not_told_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,7 +324,7 @@ def test_a_disk_that_really_fails_is_logged_with_the_kernels_own_words(
 
     async def run() -> None:
         named: list[str] = []
-        async with bench(tmp_path, "-S", reason=lambda _: kernellog.reason(named[0])) as one:
+        async with bench(tmp_path, "-S", *realqemu.BIOS, reason=lambda _: kernellog.reason(named[0])) as one:
             named.append(Path(one.loops[0]).name)
             one.server.plug("sda", one.loops[0], "S0", BAYS[0])
             write_plan(one.run_dir, {0: ("/dev/sda", "S0")})

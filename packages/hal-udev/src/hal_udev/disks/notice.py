@@ -7,6 +7,7 @@ nobody has read from is announced once more: plugged out and in, which a product
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Set
 
 from hal_core.patience import Patience
@@ -14,6 +15,7 @@ from hal_core.patience import Patience
 # A product reads a disk's partition table as soon as it sees it: at once on a server, within a second or two when that
 # is emulated.
 _FIRST_SECONDS = 2.0
+_LOOK_SECONDS = 1.0  # until it is seen that the product has looked: nobody tells
 # That so many are missed, one after the other, is no chance: it has no driver for this, or stands still.
 _ANNOUNCEMENTS = 8
 
@@ -31,18 +33,23 @@ class Notice:
         return plugged <= self._seen
 
     def follow(self, plugged: Set[str], read: Container[str], now: float) -> list[str]:
-        """:param read: those that the product has read from. :return: those to announce once more, now."""
+        """:param read: those that the product has read from.
+
+        :return: those to announce once more, now; :meth:`announce` when that is done.
+        """
         self._seen = {id_ for id_ in plugged if id_ in read or id_ in self._seen}
         gone, self._unseen = self._unseen, plugged - self._seen
         for id_ in gone - self._unseen:
             self._patience.tried(id_, False, now)
-        again = []
-        for id_ in sorted(self._unseen - self._patience.waiting(now)):
-            announced = self.announced(id_)
-            if announced < _ANNOUNCEMENTS:
-                self._patience.tried(id_, True, now)
-                again += [id_] * (announced > 0)  # the first time it was announced by being plugged in
-        return again
+        due = sorted(self._unseen - self._patience.waiting(now))
+        for id_ in due:
+            if not self.announced(id_):
+                self.announce(id_, now)  # by being plugged in
+        return [id_ for id_ in due if id_ not in self._patience.waiting(now) and self._goes_on(id_)]
+
+    def announce(self, id_: str, now: float) -> None:
+        """The product is told of it, now."""
+        self._patience.tried(id_, True, now)
 
     def forget(self, id_: str) -> None:
         """Another disk has that id now, or none."""
@@ -57,4 +64,9 @@ class Notice:
 
     def next_time(self, now: float) -> float:
         """Monotonic seconds at which to look again; infinity: no need."""
-        return self._patience.next_time(now)
+        if not any(self._goes_on(id_) for id_ in self._unseen):
+            return math.inf
+        return min(self._patience.next_time(now), now + _LOOK_SECONDS)
+
+    def _goes_on(self, id_: str) -> bool:
+        return self.announced(id_) < _ANNOUNCEMENTS

@@ -46,6 +46,11 @@ class DiskHardware:
         tree, directory = Tree(DirectoryStore(self._root)), _directory(one.disk)
         return (tree.line(f"{directory}/dev"), tree.line(f"{directory}/diskseq")) == (one.number, one.sequence)
 
+    def is_busy(self, one: Present) -> bool:
+        """Reads or writes have been handed to it that have not ended (Documentation/ABI/stable/sysfs-block)."""
+        counts = Tree(DirectoryStore(self._root)).line(f"{_directory(one.disk)}/inflight").split()
+        return any(count != "0" for count in counts)
+
     def open(self, one: Present, read_only: bool) -> int:
         """A descriptor for QEMU; blocks, and raises, as :func:`hal_udev.disks.opening.open_disk`."""
         fd = opening.open_disk(os.path.join(self._root, one.disk.path.lstrip("/")), one.number, read_only)

@@ -109,12 +109,12 @@ class DisksRoom:
         for step in steps:
             if self._errands.may_begin(step.id, now):
                 self._errands.begin(step.id, _slot_name(step.id), functools.partial(self._do, step))
-        await self._announce_again(now)
         # What udev is not through with has no identity yet: it would be taken for a disk that was never here.
         settled = all(one.settled for one in self._present)
         reason = difference.out_of_date(known, self._present)
         self._planning.follow(reason, settled and not self._no_key, now)
         await self._log_errors(now)
+        await self._announce_again(now)
         times = [each.next_time(now) for each in (self._errands, self._planning, self._notice)]
         return min(*times, self._errors.next_time())
 
@@ -197,10 +197,18 @@ class DisksRoom:
         ids = plugged.keys()
         read = ids if self._notice.knows(ids) else await qemu.read(self._session)
         for id_ in self._notice.follow(ids, read, now):
-            if self._errands.may_begin(id_, now):
-                host = plugged[id_].host
-                logger.info("%s: the product has not looked at %s: announcing it once more", _slot_name(id_), host)
-                self._errands.begin(id_, _slot_name(id_), functools.partial(self._announce, plugged[id_]))
+            bay = plugged[id_]
+            if self._errands.may_begin(id_, now) and not await self._is_busy(bay):
+                self._notice.announce(id_, now)
+                logger.info("%s: the product has not looked at %s: announcing it once more", _slot_name(id_), bay.host)
+                self._errands.begin(id_, _slot_name(id_), functools.partial(self._announce, bay))
+
+    async def _is_busy(self, bay: Bay) -> bool:
+        """The product's first read counts when it has ended, and a QEMU that is to take a disk away stands still until
+        then: with a disk that fails, for a minute.
+        """
+        one = difference.disk_of(bay, self._present)
+        return one is not None and bool(await self._run(self._hardware.is_busy, one))
 
     def _was_plugged_in(self, bay: Bay) -> bool:
         """While the product ran: what the launcher has opened was there before, and was looked for."""
