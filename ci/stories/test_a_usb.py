@@ -7,12 +7,14 @@ import subprocess
 from pathlib import Path
 
 from lab.plugin import long, on
+from lab.simulator.server import Server
 from lab.site import Site
 
 # A product that is busy with sticks, on one emulated processor beside other servers, is late with its heartbeats.
 PATIENT = "[vmm.heartbeat]\ninterval = 60\n"
 STICKS = tuple(f"STICK{number}" for number in range(8))
 STEPS = 200
+FIRST_PORT = {"direct": "ehci.0 port 1", "numa": "xhci.0 port 1"}  # by server, that is by its product's era
 
 
 def stick(site: Site) -> Path:
@@ -44,8 +46,8 @@ def wait_until_the_product_has(site: Site, serials: set[str], seconds: float = 3
 
 
 @long
-@on("direct")
-def test_usb_stick(running: Site) -> None:
+@on("direct", "numa")
+def test_usb_stick(running: Site, description: Server) -> None:
     """A stick is plugged into the server: the product mounts, reads and writes it, not the host; so does the next."""
     running.host.configure(PATIENT)
     before = running.host.run("lsblk", "--noheadings", "--output", "NAME")
@@ -56,7 +58,7 @@ def test_usb_stick(running: Site) -> None:
     assert running.product.ask(f"mount /dev/{disk} /mnt && cat /mnt/greeting").strip() == "from outside"
     running.product.ask("cp /etc/product/release /mnt/release && umount /mnt")
     (told,) = (one for one in running.host.udev()["devices"] if one["serial"] == "STICK1")
-    assert (told["state"], told["place"]) == ("attached", "ehci.0 port 1")
+    assert (told["state"], told["place"]) == ("attached", FIRST_PORT[description.name])
     assert running.host.run("lsblk", "--noheadings", "--output", "NAME") == before, "the host has it, too"
 
     running.server.unplug_usb_stick("STICK1")
@@ -67,7 +69,9 @@ def test_usb_stick(running: Site) -> None:
     assert running.product.ask(f"mount /dev/{disk} /mnt && cat /mnt/release") == release
     running.product.ask("umount /mnt")
     (told,) = (one for one in running.host.udev()["devices"] if one["serial"] == "STICK1")
-    assert told["place"] == "ehci.0 port 1", "a port of the server's is always the same one of the product's"
+    assert told["place"] == FIRST_PORT[description.name], (
+        "a port of the server's is always the same one of the product's"
+    )
     assert running.product.boots() == 1
 
     # QEMU is killed: the next one has the stick, long before its product is there to look.

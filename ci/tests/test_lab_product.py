@@ -27,8 +27,8 @@ assert SCRIPTS, f"nothing to test below {FILES}"
 
 
 def test_there_is_a_product_for_every_era() -> None:
-    assert set(product.ERAS) == set(ERAS)
-    with pytest.raises(LabError, match="there are modern, pre-virtio, ide"):
+    assert {kind.era for kind in product.KINDS.values()} == set(ERAS)
+    with pytest.raises(LabError, match="there are modern, modern-usb, pre-virtio, ide"):
         product.build("future", Path("/nonexistent"), print)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hal_core import config, config_files
-from hal_vmm.config import ERAS, VmmConfig
+from hal_vmm.config import VmmConfig
 from lab import workshop
 from lab.errors import LabError
 from lab.images import product
@@ -32,9 +32,9 @@ class FakeIngredients(Ingredients):
     def key(self) -> Path:
         return Path(f"/images/{self._key}.img")
 
-    def product(self, era: str) -> Path:
-        assert era in product.ERAS
-        return Path(f"/images/product-{era}-{self._products}.img")
+    def product(self, kind: str) -> Path:
+        assert kind in product.KINDS
+        return Path(f"/images/product-{kind}-{self._products}.img")
 
     def next_release(self) -> list[Path]:
         return []
@@ -122,13 +122,13 @@ def test_a_server_is_saved_elsewhere_as_soon_as_anything_is_different(
     assert len({same, *others}) == 1 + len(others)
 
 
-def test_every_era_has_a_server(tmp_path: Path) -> None:
+def test_every_product_has_a_server(tmp_path: Path) -> None:
     servers = [server.load(path) for path in server.shipped().values()]
     images = [shop(tmp_path, FakeIngredients())._images(one) for one in servers]
-    assert {str(disk).split("/product-")[1][:-6] for one in images for disk in one.disks.values()} == set(ERAS)
+    assert {str(disk).split("/product-")[1][:-6] for one in images for disk in one.disks.values()} == set(product.KINDS)
     for one, made in zip(servers, images):
         assert list(made.disks) == [one.product_disk.serial]
-    assert set(workshop._ERAS) <= set(server.shipped())
+    assert set(workshop._PRODUCTS) <= set(server.shipped())
 
 
 @pytest.mark.parametrize("name", sorted(server.shipped()))

@@ -30,8 +30,8 @@ class Ingredients(ABC):
         """The image of the USB key with the HAL host."""
 
     @abstractmethod
-    def product(self, era: str) -> Path:
-        """The disk of a product of that era."""
+    def product(self, kind: str) -> Path:
+        """The disk of a product of that kind: :data:`lab.images.product.KINDS`."""
 
     @abstractmethod
     def next_release(self) -> list[Path]:
@@ -67,9 +67,9 @@ class Made(Ingredients):
         with alone(self._cache / "host.lock"):
             return hostimage.build(self._packages, self._system, self._cache / "host", self._say)
 
-    def product(self, era: str) -> Path:
+    def product(self, kind: str) -> Path:
         guest = next(iter(self._packages.glob("**/hal-guest-[0-9]*.rpm")), None)
-        return product.build(era, self._cache / "product", self._say, guest)
+        return product.build(kind, self._cache / "product", self._say, guest)
 
     def next_release(self) -> list[Path]:
         with alone(self._cache / "next.lock"):
@@ -79,7 +79,7 @@ class Made(Ingredients):
         """Make everything, for those who are not root."""
         content = {
             "key": str(self.key),
-            "products": {era: str(self.product(era)) for era in product.ERAS},
+            "products": {kind: str(self.product(kind)) for kind in product.KINDS},
             "next_release": [str(path) for path in self.next_release()],
         }
         (self._cache / _PREPARED).write_text(json.dumps(content, indent=1) + "\n")
@@ -117,8 +117,8 @@ class Prepared(Ingredients):
     def key(self) -> Path:
         return Path(self._content["key"])
 
-    def product(self, era: str) -> Path:
-        return Path(self._content["products"][era])
+    def product(self, kind: str) -> Path:
+        return Path(self._content["products"][kind])
 
     def next_release(self) -> list[Path]:
         return [Path(path) for path in self._content["next_release"]]

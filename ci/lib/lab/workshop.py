@@ -9,6 +9,7 @@ from pathlib import Path
 from lab import kept
 from lab.errors import LabError
 from lab.images.packages import Say
+from lab.images.product import KINDS
 from lab.ingredients import Ingredients, alone
 from lab.simulator import commandline, files, installed, snapshot
 from lab.simulator.files import Images
@@ -25,7 +26,7 @@ _SILENT = 150.0
 _AGAIN = 2
 
 # Which product is on a server's disk; a modern one on every other server.
-_ERAS = {"old-box": "ide", "direct": "pre-virtio"}
+_PRODUCTS = {"old-box": "ide", "direct": "pre-virtio", "numa": "modern-usb"}
 # HAL's defaults are for products that beat once a minute. The lab's do so every second, and crash on purpose.
 _HAL_TOML = """\
 [vmm]
@@ -133,9 +134,9 @@ class Workshop:
                 shutil.rmtree(other)
 
     def _images(self, server: Server) -> Images:
-        era = _ERAS.get(server.name, "modern")
-        disks = {server.product_disk.serial: self.ingredients.product(era)}
-        return Images(self.ingredients.key, disks, _HAL_TOML.format(era=era))
+        kind = _PRODUCTS.get(server.name, "modern")
+        disks = {server.product_disk.serial: self.ingredients.product(kind)}
+        return Images(self.ingredients.key, disks, _HAL_TOML.format(era=KINDS[kind].era))
 
     def _saved(self, server: Server) -> Path:
         """Where a server like this is saved, or would be."""

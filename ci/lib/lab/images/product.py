@@ -1,4 +1,4 @@
-"""The product OS of the lab: a small but whole system on a disk of its own, in one variant per era of HAL's.
+"""The product OS of the lab: a small but whole system on a disk of its own, of one kind at least per era of HAL's.
 
 The distribution's kernel, busybox (its init is much like System V's), the files below product_files/, and what a real
 product gets from us: hal-guest. A BIOS boots it, HAL's virtual machine's for one; from a GPT so does UEFI, without HAL.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Optional
@@ -47,15 +47,17 @@ _ESP_MIB = 4
 
 
 @dataclass(frozen=True)
-class Era:
-    """What the product needs for an era of ``hal_vmm.era``.
+class Kind:
+    """One product.
 
+    :ivar era: of ``hal_vmm.era``
     :ivar flavour: of the kernel: the cloud one boots faster, but has no AHCI, no e1000, no USB and no watchdogs
     :ivar scheme: of the disk
     :ivar root_modules: loaded to reach the root file system
     :ivar modules: loaded then; those that this kernel lacks are left out
     """
 
+    era: str
     flavour: str
     scheme: str
     root_modules: tuple[str, ...]
@@ -67,52 +69,56 @@ _LATER = ("sr_mod", "isofs", "ehci-pci", "uhci-hcd", "xhci-pci", "usb-storage")
 _BY_HAND = ("bochs",)  # loaded by a story: from then on the screen is in a graphics mode
 _VIRTIO = ("virtio_net", "virtio_console", "virtio-rng")
 
-ERAS = {
-    "modern": Era(
-        "cloud-amd64",
-        "gpt",
-        ("virtio_pci", "virtio_scsi", "sd_mod", "ext4"),
-        (*_VIRTIO, *_ALWAYS, "i6300esb", *_LATER),
-    ),
+_MODERN = Kind(
+    "modern",
+    "cloud-amd64",
+    "gpt",
+    ("virtio_pci", "virtio_scsi", "sd_mod", "ext4"),
+    (*_VIRTIO, *_ALWAYS, "i6300esb", *_LATER),
+)
+KINDS = {
+    "modern": _MODERN,
+    "modern-usb": replace(_MODERN, flavour="amd64"),
     # virtio: not for anything of HAL's, but for a NIC of the server's that it is given as it is. That one is the
     # server's first, and Linux names NICs as their drivers come.
-    "pre-virtio": Era(
+    "pre-virtio": Kind(
+        "pre-virtio",
         "amd64",
         "gpt",
         ("ahci", "sd_mod", "ext4"),
         ("virtio_pci", "virtio_net", "e1000", *_ALWAYS, "i6300esb", *_LATER),
     ),
-    "ide": Era("amd64", "mbr", ("ata_piix", "sd_mod", "ext4"), ("e1000", *_ALWAYS, "ib700wdt", *_LATER)),
+    "ide": Kind("ide", "amd64", "mbr", ("ata_piix", "sd_mod", "ext4"), ("e1000", *_ALWAYS, "ib700wdt", *_LATER)),
 }
 
 
-def build(era: str, cache: Path, say: Say, hal_guest: Optional[Path] = None, flavour: Optional[str] = None) -> Path:
+def build(kind: str, cache: Path, say: Say, hal_guest: Optional[Path] = None) -> Path:
     """The product's disk, from the cache if nothing has changed that it is made of. To be copied before it is used.
 
+    :param kind: one of :data:`KINDS`
     :param say: told what takes time
     :param hal_guest: the RPM; None: the files that it is made of
-    :param flavour: another kernel than the era's own: a modern product sees USB only with ``amd64``
-    :raise LabError: no such era, or something that it is made of is missing
+    :raise LabError: no such kind, or something that it is made of is missing
     """
-    if era not in ERAS:
-        raise LabError(f"there is no product of era {era}; there are {', '.join(ERAS)}")
-    chosen = ERAS[era]
-    fetched = kernel.fetch(flavour or chosen.flavour, cache.parent / "packages", say)
+    if kind not in KINDS:
+        raise LabError(f"there is no product {kind}; there are {', '.join(KINDS)}")
+    chosen = KINDS[kind]
+    fetched = kernel.fetch(chosen.flavour, cache.parent / "packages", say)
     ingredients = packages.program("chrt")  # busybox has none, which "hang" needs for a hang that is one
     ingredients.update(packages.program("eject"))  # nor one, in Debian
     ingredients.update(packages.program("whiptail"), **_terminal())
-    if era == "modern":
+    if chosen.era == "modern":
         ingredients.update(packages.program("qemu-ga"))
 
     def make(image: Path) -> None:
-        say(f"building the product of era {era}")
+        say(f"building the product {kind}")
         root = image.with_name("root")
-        _fill(root, era, fetched, hal_guest, ingredients)
+        _fill(root, chosen, fetched, hal_guest, ingredients)
         _make_disk(image, chosen.scheme, root)
 
-    words = (era, fetched.modules.parents[2].name, programs.run(bootloader.mkimage(), "--version"))
+    words = (kind, fetched.modules.parents[2].name, programs.run(bootloader.mkimage(), "--version"))
     files = (*_own_files(), *([hal_guest] if hal_guest else GUEST_FILES.values()), *ingredients.values())
-    return kept.once(cache / f"product-{era}-{kept.digest(words, files)}.img", make)
+    return kept.once(cache / f"product-{kind}-{kept.digest(words, files)}.img", make)
 
 
 def hardware(shown: str) -> dict[str, str]:
@@ -129,9 +135,8 @@ def _own_files() -> Iterator[Path]:
     yield initramfs.busybox()
 
 
-def _fill(root: Path, era: str, fetched: Kernel, hal_guest: Optional[Path], ingredients: dict[str, Path]) -> None:
+def _fill(root: Path, kind: Kind, fetched: Kernel, hal_guest: Optional[Path], ingredients: dict[str, Path]) -> None:
     """The product's root directory."""
-    chosen = ERAS[era]
     shutil.copytree(_FILES, root)
     for path in _DIRECTORIES:
         (root / path).mkdir(parents=True, exist_ok=True)
@@ -148,16 +153,16 @@ def _fill(root: Path, era: str, fetched: Kernel, hal_guest: Optional[Path], ingr
             _copy(source, root / path)
     with (root / "etc/sysconfig/hal-heartbeat").open("a") as config:
         config.write("INTERVAL=1\n")
-    wanted = [name for name in chosen.modules if kernel.has(fetched, name)]
-    kernel.install(fetched, root, [*chosen.root_modules, *wanted, *filter(partial(kernel.has, fetched), _BY_HAND)])
+    wanted = [name for name in kind.modules if kernel.has(fetched, name)]
+    kernel.install(fetched, root, [*kind.root_modules, *wanted, *filter(partial(kernel.has, fetched), _BY_HAND)])
     (root / "etc/modules").write_text("".join(f"{name}\n" for name in wanted))
-    about = {"era": era, "release": f"HAL lab product, era {era}, Linux {fetched.version}"}
+    about = {"era": kind.era, "release": f"HAL lab product, era {kind.era}, Linux {fetched.version}"}
     (root / "etc/product").mkdir()
     for name, text in about.items():
         (root / "etc/product" / name).write_text(f"{text}\n")
     shutil.copyfile(fetched.image, root / "boot/vmlinuz")
-    initramfs.build(fetched, chosen.root_modules, root / "boot/initrd.gz")
-    menu = bootloader.menu("/boot/vmlinuz", "/boot/initrd.gz", _APPEND, serial=True, title=f"product ({era})")
+    initramfs.build(fetched, kind.root_modules, root / "boot/initrd.gz")
+    menu = bootloader.menu("/boot/vmlinuz", "/boot/initrd.gz", _APPEND, serial=True, title=f"product ({kind.era})")
     (root / bootloader.MENU_PATH).write_text(menu)
 
 
