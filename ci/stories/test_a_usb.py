@@ -83,6 +83,27 @@ def test_usb_stick(running: Site, description: Server) -> None:
     assert running.host.denials() == []
 
 
+@on("direct")
+def test_usb_adapter(running: Site) -> None:
+    """A device of full speed, which is a companion's business behind EHCI: a serial adapter."""
+    running.host.configure(PATIENT)
+    null = {"id": "adapter", "backend": {"type": "null", "data": {}}}
+    running.server.execute("chardev-add", null)
+    adapter = {"driver": "usb-serial", "id": "adapter", "chardev": "adapter", "serial": "ADAPTER1"}
+    running.server.execute("device_add", {**adapter, "bus": "xhci.0", "port": "2"})
+
+    look = "d=$(grep -lx ADAPTER1 /sys/bus/usb/devices/*/serial 2>/dev/null)"
+    running.product.ask(f"until {look}; do sleep 0.3; done; cd ${{d%/serial}}", 240)
+    assert running.product.ask("cat idVendor idProduct speed").split() == ["0403", "6001", "12"]
+    (told,) = (one for one in running.host.udev()["devices"] if one["serial"] == "ADAPTER1")
+    assert (told["state"], told["place"]) == ("attached", FIRST_PORT["direct"])
+
+    running.server.execute("device_del", {"id": "adapter"})
+    running.product.ask(f"cd /; while {look}; do sleep 0.3; done", 240)
+    assert running.host.failed_units() == []
+    assert running.host.denials() == []
+
+
 @long
 @on("direct")
 def test_usb_any_order(running: Site) -> None:
