@@ -50,6 +50,9 @@ def test_panic(running: Site) -> None:
     assert running.host.last_exit() == ("guest-panic", "memory dump, then restart")
     dumps = running.host.run("find", "/var/lib/hal/vmm/dumps", "-type", "f", "-size", "+1M").split()
     assert len(dumps) == 1, "no memory dump of a size that could be one"
+    said = running.host.run("cat", f"{dumps[0]}.com1.log")
+    assert "PRODUCT ready" in said
+    assert "Kernel panic - not syncing: sysrq triggered crash" in said, "its last words are not beside the dump"
     assert running.host.run("cat", "/proc/sys/kernel/random/boot_id") == host_boot
     assert running.server.resets == ()
     assert running.host.denials() == []

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from lab.halhost import Host
 from lab.plugin import on
 from lab.site import Site
 
-# Its boot loader, or its firmware; what it says is still there when the product is.
-_STARTING = r"(?s)\A(?!.*PRODUCT ready).*(SeaBIOS|Booting|GRUB)"
+# Its boot loader; what it says is still there when the product is.
+_STARTING = r"(?s)\A(?!.*PRODUCT ready).*Loading product"
+# Whose screen and keyboard tty1's are, and whether somebody is asked before another terminal comes to the front:
+# KDGETMODE, KDGKBMODE and VT_GETMODE (linux/kd.h, linux/vt.h).
+_TERMINAL = """
+import fcntl, os
+terminal = os.open("/dev/tty1", os.O_RDONLY | os.O_NOCTTY)
+for request, words in (
+    (0x4B3B, ("text", "graphics")),
+    (0x4B44, ("raw", "characters", "key codes", "characters", "off")),
+    (0x5601, ("auto", "process")),
+):
+    print(words[fcntl.ioctl(terminal, request, bytes(8))[0]], end=" ")
+"""
+_TAKEN, _AS_A_GETTY_WANTS_IT = "graphics key codes process", "text characters auto"
+_NOT_STARTED_AGAIN = "/run/systemd/system/hal-console.service.d"
+_STORY_TOML = "/etc/hal/hal.toml.d/90-story.toml"
 _ATTACH = """
 import os, pty, select, sys, time
 pid, terminal = pty.fork()
@@ -33,22 +49,67 @@ def test_screen(running: Site) -> None:
     running.type("echo Up_AND_down | tr _ ' '\n")
     running.wait_for_screen("^Up AND down$")
 
-    # Killed: the terminal is restored, and the next one shows the product again.
+    # Killed: the next one shows the product again.
     host.run("systemctl", "kill", "--signal=KILL", "hal-console")
     host.wait_for_service("hal-console", [first])
     running.wait_for_screen("^Up AND down$")
     running.type("echo $((6 * 7))\n")
     running.wait_for_screen("^42$")
 
-    # It is stopped, and starts again: firmware and boot loader, and the product.
+    _leaves_a_terminal(running)
+
+    # Without a disk the product stays in its firmware, however long that takes to be seen.
     host.run("hal", "vmm", "stop", seconds=240)
     running.wait_for_screen("The product has been stopped.", 60)
-    host.run("hal", "vmm", "start")
+    disks = ", ".join(f'"{disk.serial}"' for disk in running.server.server.disks)
+    host.shell.write(_STORY_TOML, f"[vmm.devices]\nkeep_disks = [{disks}]\n")
+    _start(host)
+    running.wait_for_screen("^SeaBIOS ", 120)
+
+    # It has its disks again: boot loader, and the product.
+    host.run("hal", "vmm", "stop", "--force", seconds=120)
+    host.run("rm", _STORY_TOML)
+    _start(host)
     running.wait_for_screen(_STARTING, 120)
     running.product.wait_until_ready()
     running.wait_for_prompt()
     assert host.failed_units() == []
     assert host.denials() == []
+
+
+def _leaves_a_terminal(site: Site) -> None:
+    """Stopped, and killed with nobody to start it again, hal-console leaves tty1 as a getty wants it."""
+    host = site.host
+    assert _terminal(host) == _TAKEN
+    host.run("systemctl", "stop", "hal-console", seconds=120)
+    assert _terminal(host) == _AS_A_GETTY_WANTS_IT
+
+    host.run("mkdir", _NOT_STARTED_AGAIN)
+    host.shell.write(f"{_NOT_STARTED_AGAIN}/story.conf", "[Service]\nRestart=no\n")
+    _start_console(site)
+    assert _terminal(host) == _TAKEN
+    host.run("systemctl", "kill", "--signal=KILL", "hal-console")
+    host.wait_until("systemctl", "is-failed", "--quiet", "hal-console")
+    assert _terminal(host) == _AS_A_GETTY_WANTS_IT
+
+    host.run("rm", "-r", _NOT_STARTED_AGAIN)
+    _start_console(site)
+
+
+def _terminal(host: Host) -> str:
+    return host.run("python3", "-Ic", _TERMINAL).strip()
+
+
+def _start_console(site: Site) -> None:
+    site.host.run("systemctl", "daemon-reload", seconds=120)
+    site.host.run("systemctl", "start", "hal-console", seconds=120)
+    site.wait_for_prompt()
+
+
+def _start(host: Host) -> None:
+    """The product, with another hal.toml."""
+    host.run("hal", "vmm", "apply", seconds=180)
+    host.run("hal", "vmm", "start")
 
 
 @on("old-box")

@@ -103,6 +103,16 @@ def test_waiting_for_usb_devices_of_qemus() -> None:
     assert len(shell.asked) == 2
 
 
+def test_waiting_for_a_disk_of_hal_udevs() -> None:
+    other, unseen = {"serial": "B", "state": "attached"}, {"serial": "A", "state": "unseen"}
+    attached = {"serial": "A", "state": "attached", "io_errors": 0}
+    shell = FakeShell(*(json.dumps({"disks": disks}) for disks in ([other], [unseen, other], [attached, other])))
+    assert Host(shell).wait_for_disk("A", "attached") == attached
+    assert set(shell.asked) == {("hal", "udev", "status", "--json")}
+    with pytest.raises(LabError, match=r"^disk B is not 'unseen' after 0 s$"):
+        Host(FakeShell(json.dumps({"disks": [other]}))).wait_for_disk("B", "unseen", 0)
+
+
 def test_waiting_for_heartbeats() -> None:
     shell = FakeShell('{"state": "unknown"}', '{"heartbeats": {}}', '{"heartbeats": {"agent": 1}}')
     Host(shell).wait_for_heartbeats()

@@ -136,6 +136,8 @@ def test_the_power_is_cut_and_comes_back(prompt: Machine, tmp_path: Path, images
         prompt.unplug_usb_stick("STICK2")
     with pytest.raises(LabError, match="has not opened its tray"):
         prompt.take_disc(0.1)
+    with pytest.raises(LabError, match=r"nobody has locked the drive after 0\.1 s"):
+        prompt.wait_until_drive_is_locked(0.1)
     prompt.eject_disc()
     prompt.plug_cable(0)
     with pytest.raises(LabError, match="no NIC 1"):

@@ -75,6 +75,20 @@ class Host:
 
         self._wait(has, seconds, f"QEMU does not have {count} USB devices")
 
+    def wait_for_disk(self, serial: str, state: str, seconds: float = 120.0) -> dict[str, Any]:
+        """Return when ``hal udev status`` says that the disk with that serial number is in this state; what it says.
+
+        :raise LabError: it is not
+        """
+        told: list[dict[str, Any]] = []
+
+        def is_so() -> bool:
+            told[:] = [disk for disk in self.udev()["disks"] if disk["serial"] == serial]
+            return [disk["state"] for disk in told] == [state]
+
+        self._wait(is_so, seconds, f"disk {serial} is not {state!r}")
+        return told[0]
+
     def _status(self, package: str) -> dict[str, Any]:
         number, said, complained = self.shell.ask("hal", package, "status", "--json")
         if not said:

@@ -113,12 +113,13 @@ def test_a_serial_port_is_mirrored_and_typed_to(tmp_path: Path) -> None:
         (tmp_path / "plan.json").write_text(json.dumps(plan))
         (tmp_path / "events").mkdir()
         log = tmp_path / "events" / "com1.log"
-        log.write_bytes(b"login: ")
+        log.write_bytes(b"said long ago".ljust(1 << 15, b".") + b"login: ")
         attributes = termios.tcgetattr(port)
         attributes[3] &= ~(termios.ICANON | termios.ECHO)
         termios.tcsetattr(port, termios.TCSANOW, attributes)
         with attached(tmp_path, "attach", "--serial", "com1") as one:
             one.until(b"login: ")
+            assert one.said.count(b".") == (1 << 14) - len(b"login: "), "the last 16 KiB"
             with log.open("ab") as file:
                 file.write(b"Password: ")
             one.until(b"Password: ")

@@ -52,13 +52,41 @@ def test_printable_text_arrives(text: str) -> None:
         (b"\x1b[15~", [0x3F]),
         (b"\x1b[24~", [0x58]),
         (b"\x1b[Z", [SHIFT, 0x0F]),
-        (b"\x1b[99~a", [0x1E]),  # no key of a PC's
+        (b"\x1b[1;2A", [SHIFT, 0xC8]),
+        (b"\x1b[1;5C", [CTRL, 0xCD]),
+        (b"\x1b[1;7D", [ALT, CTRL, 0xCB]),
+        (b"\x1b[1;8H", [SHIFT, ALT, CTRL, 0xC7]),
+        (b"\x1b[1;3P", [ALT, 0x3B]),
+        (b"\x1b[15;2~", [SHIFT, 0x3F]),
+        (b"\x1b[3;5~", [CTRL, 0xD3]),
+        (b"\x1b[1;9A", [0xC8]),  # Meta, which a PC's keyboard does not have
+        (b"\x1b[1;5C\x1b[1;5Cab", [CTRL, 0xCD, CTRL, 0xCD, 0x1E, 0x30]),
+        # No keys of a PC's, and nothing that was typed.
+        (b"\x1b[99~a", [0x1E]),
+        (b"\x1b[99;5~a", [0x1E]),
+        (b"\x1b[27;5;105~a", [0x1E]),
+        (b"\x1b[1;0Ca", [0x1E]),
+        (b"\x1b[?1;2ca", [0x1E]),
+        (b"\x1b[?2026;2$ya", [0x1E]),
+        (b"\x1b[200~a\x1b[201~", [0x1E]),  # a paste
+        (b"\x1b[Pa", [0x1E]),  # Pause, of the Linux console's
+        (b"\x1bOwa", [0x1E]),
+        # No sequences: somebody holds Alt.
+        (b"\x1b[", [ALT, 0x1A]),
+        (b"\x1bO", [ALT, SHIFT, 0x18]),
         ("aäb".encode(), [0x1E, 0x30]),
         (b"\xff", []),
     ],
 )
 def test_other_keys(said: bytes, expected: list[int]) -> None:
     assert [code for down, code in typed.keys(said) if down] == expected
+
+
+@given(st.from_regex(rb"\x1b(O[@-~]|\[[0-?]*[ -/]*[@-~])", fullmatch=True))
+def test_a_sequence_is_one_key_at_most(said: bytes) -> None:
+    pressed = [code for down, code in typed.keys(said + b"\r") if down and code not in (SHIFT, CTRL, ALT)]
+    assert len(pressed) <= 2, "it was taken for what it is made of"
+    assert pressed[-1] == 0x1C
 
 
 @given(st.binary(max_size=60))

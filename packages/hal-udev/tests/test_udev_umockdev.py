@@ -7,6 +7,8 @@ was plugged in where they were written.
 from __future__ import annotations
 
 import operator
+import signal
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -59,6 +61,17 @@ SECOND_CABLE = another(
     ("ttyUSB0", "ttyUSB1"),
     ("188:0", "188:1"),
 )
+
+
+def test_a_process_that_does_not_answer_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(umockdev_bed, "PATIENCE", 0.1)
+    with subprocess.Popen(["sleep", "infinity"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            with pytest.raises(AssertionError, match=r"^look: the process .* has not answered within 0\.1 s$"):
+                Server(process).look()
+            assert process.wait(60) == -signal.SIGKILL
+        finally:
+            process.kill()
 
 
 # --- what is plugged in

@@ -31,7 +31,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Optional
+from typing import Any, Optional
 from unittest import mock
 
 from hal_core import paths
@@ -95,22 +95,30 @@ def numbered(text: str, name: str, number: int) -> str:
 class Server:
     """The process under umockdev: every method of :class:`Bed`, called there.
 
-    :raise AssertionError: it did not go well there: its own words.
+    :raise AssertionError: it did not go well there: its own words. Or it took too long, and was killed.
     """
 
-    def __init__(self, to: IO[bytes], answers: IO[bytes]) -> None:
-        self._to = to
-        self._answers = answers
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process, self._to, self._answers = process, process.stdin, process.stdout
 
     def do(self, method: str, *arguments: object) -> Any:
         pickle.dump((method, arguments), self._to)
         self._to.flush()
+        if not select.select([self._answers], [], [], PATIENCE)[0]:
+            self._process.kill()
+            raise AssertionError(f"{method}: the process under umockdev has not answered within {PATIENCE:g} s")
         try:
             failure, answer = pickle.load(self._answers)
         except (EOFError, pickle.UnpicklingError):
             raise AssertionError(f"{method}: the process under umockdev is gone") from None
         assert not failure, failure
         return answer
+
+    def close(self) -> None:
+        """Nothing more is asked: the process ends."""
+        self._to.close()
 
     # Those that every test uses, with their types.
 
@@ -149,12 +157,11 @@ def server() -> Iterator[Server]:
         with subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, env=environment
         ) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
+            one = Server(process)
             try:
-                yield Server(process.stdin, process.stdout)
+                yield one
             finally:
-                process.stdin.close()
+                one.close()
                 try:
                     process.wait(PATIENCE)
                 finally:

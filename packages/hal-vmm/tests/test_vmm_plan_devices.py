@@ -151,6 +151,25 @@ def test_dvd_drives_are_the_real_ones_where_qemu_can() -> None:
     assert make_plan(machine, VmmConfig(), EL9).optical[0].driver == ""
 
 
+def test_a_dvd_drive_keeps_its_place_whatever_the_host_calls_it() -> None:
+    second = dataclasses.replace(DVD, name="sr1", serial="D2", by_path="pci-0000:00:1f.2-ata-2")
+    machine = dataclasses.replace(synthetic.machine(), optical=(DVD, second))
+
+    def places(planned: GuestPlan) -> dict[str, int]:
+        return {drive.serial: drive.slot for drive in planned.optical}
+
+    first_time = plan(machine)
+    assert places(first_time) == {"D1": 0, "D2": 1}
+    exchanged = (dataclasses.replace(second, name="sr0"), dataclasses.replace(DVD, name="sr1"))
+    again = plan(dataclasses.replace(machine, optical=exchanged), pinned=first_time.pinned)
+    assert places(again) == {"D1": 0, "D2": 1}
+    assert [(drive.serial, drive.host) for drive in again.optical] == [("D2", "/dev/sr0"), ("D1", "/dev/sr1")]
+    alone = plan(dataclasses.replace(machine, optical=exchanged[:1]), pinned=again.pinned)
+    assert places(alone) == {"D2": 1}
+    assert reasons(alone)["DVD drive D1"] == "not found; its slot is kept"
+    assert places(plan(machine, pinned=alone.pinned)) == {"D1": 0, "D2": 1}
+
+
 def test_image_files_come_after_the_disks() -> None:
     planned = plan(with_disk(), disk_files=("/tmp/data.img",))
     assert [(disk.host, disk.kind, disk.slot) for disk in planned.disks][2] == ("/tmp/data.img", "file", 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Optional
 
@@ -11,6 +12,7 @@ from lab.simulator import files, keyboard
 from lab.simulator.power import Powered
 from lab.simulator.server import Server
 
+_LOOK_AGAIN = 0.3  # seconds
 _LONGEST_TEXT = 80  # characters: QEMU keeps 1024 things to do for its keyboard, and a capital letter is 12 of them
 
 
@@ -110,20 +112,30 @@ class Machine(Powered):
             self._load(image.resolve())
         self.disc = image.resolve()
 
-    def eject_disc(self, seconds: float = 30.0) -> None:
-        """Press the drive's button, and take the disc; an operating system that has locked the drive is asked first.
+    def wait_until_drive_is_locked(self, seconds: float = 60.0) -> None:
+        """Return when an operating system has locked the DVD drive's tray. :raise LabError: it does not"""
+        until = time.monotonic() + seconds
+        while not self._drive_is("locked"):
+            if time.monotonic() > until:
+                raise LabError(f"nobody has locked the drive after {seconds:g} s")
+            time.sleep(_LOOK_AGAIN)  # QEMU has no event for this
 
-        :raise LabError: it does not
-        """
-        if self.is_on and not self._tray_is_open():
+    def press_drive_button(self) -> None:
+        """Press the DVD drive's button: its tray opens; an operating system that has locked it is asked first."""
+        if not self._drive_is("tray_open"):
             self.execute("blockdev-open-tray", {"id": "dvd"})
+
+    def eject_disc(self, seconds: float = 30.0) -> None:
+        """Press the drive's button, and take the disc. :raise LabError: the tray stays closed"""
+        if self.is_on:
+            self.press_drive_button()
         self.take_disc(seconds)
 
     def take_disc(self, seconds: float = 30.0) -> None:
         """Take the disc when the drive has opened its tray, and push the tray in. :raise LabError: it stays closed"""
         if self.is_on:
             begin = len(self.record)
-            if not self._tray_is_open():
+            if not self._drive_is("tray_open"):
                 is_open = "DEVICE_TRAY_MOVED", lambda data: bool(data["tray-open"])
                 self.await_event(*is_open, begin, "the drive has not opened its tray", seconds)
             self.execute("blockdev-remove-medium", {"id": "dvd"})
@@ -190,8 +202,9 @@ class Machine(Powered):
         disk = {"driver": "scsi-hd", "id": f"bay{bay}", "bus": "bays.0", "scsi-id": bay, "drive": f"bay{bay}"}
         self.execute("device_add", {**disk, "serial": serial})
 
-    def _tray_is_open(self) -> bool:
-        return any(drive.get("qdev") == "dvd" and drive.get("tray_open") for drive in self.execute("query-block"))
+    def _drive_is(self, state: str) -> bool:
+        """:param state: one of QEMU's BlockInfo."""
+        return any(drive.get("qdev") == "dvd" and drive.get(state) for drive in self.execute("query-block"))
 
     def _load(self, disc: Path) -> None:
         medium = {"id": "dvd", "filename": str(disc), "format": "raw", "read-only-mode": "read-only"}

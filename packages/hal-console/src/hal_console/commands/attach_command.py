@@ -16,7 +16,7 @@ those of a US keyboard.
 Ctrl+] detaches.
 
 options:
-  --serial PORT  a serial port of the product's instead, com1 to com4: what it has said, says, and is told
+  --serial PORT  a serial port of the product's instead, com1 to com4: what it has said last, says, and is told
 
 examples:
   hal console --attach

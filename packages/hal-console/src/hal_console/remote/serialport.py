@@ -1,4 +1,4 @@
-"""A serial port of the product's, mirrored: what the product has sent, and sends from now on; and typing to it.
+"""A serial port of the product's, mirrored: what the product has sent last, and sends from now on; and typing to it.
 
 QEMU writes everything that the product sends to a real port into a file as well (hal-vmm(1), SERIAL LOG): that is
 shown. What is typed is put into the real port's input queue (TIOCSTI, ioctl_tty(2)): to the product it is as if it had

@@ -28,8 +28,8 @@ _PLAIN.update({" ": 0x39, "\r": 0x1C, "\n": 0x1C, "\t": 0x0F, "\x7f": 0x0E, "\x0
 _CURSOR = {"A": 0xC8, "B": 0xD0, "C": 0xCD, "D": 0xCB, "H": 0xC7, "F": 0xCF}
 _BACK_TAB = "[Z"
 _SEQUENCES = {
-    **{lead + letter: code for lead in "[O" for letter, code in _CURSOR.items()},
-    **{f"O{letter}": 0x3B + number for number, letter in enumerate("PQRS")},
+    **{lead + letter: code for lead in ("[", "[1", "O") for letter, code in _CURSOR.items()},
+    **{lead + letter: 0x3B + number for lead in ("[1", "O") for number, letter in enumerate("PQRS")},
     **{f"[[{letter}": 0x3B + number for number, letter in enumerate("ABCDE")},
     **{f"[{number}~": 0x3B + place for place, number in enumerate((11, 12, 13, 14, 15, 17, 18, 19, 20, 21))},
     "[23~": 0x57,
@@ -44,7 +44,12 @@ _SEQUENCES = {
     "[6~": 0xD1,
     _BACK_TAB: 0x0F,
 }
-_SEQUENCE = re.compile(r"\x1b(\[\[[A-E]|\[\d+~|\[[A-Z]|O[A-Z])")
+# The Linux console's F1 to F5, SS3 and one character, or any control sequence (ECMA-48, 5.4). Whatever it means, what
+# it is made of was not typed.
+_SEQUENCE = re.compile(r"\x1b(\[\[[A-E]|O[@-~]|\[[0-?]*[ -/]*[@-~])")
+# xterm's second parameter is 1 more than the sum of what is held (ctlseqs, "PC-Style Function Keys").
+_MODIFIED = re.compile(r"(\[\d+);([1-9]\d?)(.)")
+_MODIFIERS = {1: _SHIFT, 2: _ALT, 4: _CTRL}
 
 
 def keys(typed: bytes) -> Iterator[tuple[bool, int]]:
@@ -58,15 +63,23 @@ def keys(typed: bytes) -> Iterator[tuple[bool, int]]:
         sequence = _SEQUENCE.match(text, at)
         if sequence:
             at = sequence.end()
-            code = _SEQUENCES.get(sequence[1])
-            if code:
-                yield from _press(code, *((_SHIFT,) if sequence[1] == _BACK_TAB else ()))
+            yield from _special(sequence[1])
         elif text[at] == "\x1b" and at + 1 < len(text) and text[at + 1] != "\x1b":
             yield from _letter(text[at + 1], _ALT)
             at += 2
         else:
             yield from _letter(text[at])
             at += 1
+
+
+def _special(sequence: str) -> Iterator[tuple[bool, int]]:
+    held = [_SHIFT] if sequence == _BACK_TAB else []
+    modified = _MODIFIED.fullmatch(sequence)
+    if modified:
+        sequence = modified[1] + modified[3]
+        held = [key for bit, key in _MODIFIERS.items() if int(modified[2]) - 1 & bit]
+    if sequence in _SEQUENCES:
+        yield from _press(_SEQUENCES[sequence], *held)
 
 
 def _letter(letter: str, *held: int) -> Iterator[tuple[bool, int]]:
