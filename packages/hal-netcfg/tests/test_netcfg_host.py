@@ -121,6 +121,25 @@ def test_an_address_that_the_lan_had_may_be_the_products_next(host: Host, lan: N
         product.wait_for(to_it, lambda: sock.send(to_it))
 
 
+def test_a_port_that_has_learned_forgets(host: Host, lan: Namespace) -> None:
+    """A bridge that an earlier version has made, or that somebody has let learn: the kernel remembers for 300 s."""
+    virtual = "00:00:5e:00:01:07"
+    was_theirs = frame(BROADCAST, virtual, payload=b"it is mine")
+    to_it = frame(virtual, PEER, payload=b"to whoever has it")
+
+    def known() -> str:
+        return host.namespace.run("bridge", "fdb", "show", "dev", "eno1")
+
+    host.run("apply")
+    with lan.packet_socket(host.peer("eno1")) as sock, host.product("haltap0") as product:
+        host.namespace.run("bridge", "link", "set", "dev", "eno1", "learning", "on")
+        product.wait_for(was_theirs, lambda: sock.send(was_theirs))
+        assert virtual in known()
+        assert host.run("apply") == "LAN 0: eno1: no learning\n"
+        assert virtual not in known()
+        product.wait_for(to_it, lambda: sock.send(to_it))
+
+
 def same(received: bytes, sent: bytes) -> bool:
     """A packet socket gets a frame without its outermost tag, which is in the packet's metadata (packet(7))."""
     return received == sent or (sent[12:14] in (b"\x81\x00", b"\x88\xa8") and received == sent[:12] + sent[16:])
