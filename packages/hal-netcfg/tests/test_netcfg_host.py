@@ -357,6 +357,25 @@ def test_a_changed_configuration_is_applied_by_hand(host: Host) -> None:
         assert is_up(host, *NICS)
 
 
+@pytest.mark.parametrize(
+    "wrong", ["[netcfg\n", '[netcfg]\nlink_network = "169.254.72.2/30"\n', "[netcfg.lan.1]\nmtu = 67\n"]
+)
+def test_a_mistake_in_hal_toml_stops_no_repair(host: Host, wrong: str) -> None:
+    held = "what was configured before holds"
+    host.configure("[netcfg.lan.2]\nmtu = 5000\n")
+    with host.resident() as resident:
+        host.configure(wrong)
+        os.kill(resident.pid, signal.SIGHUP)
+        wait_for(lambda: held in resident.told(), resident.log.read_text)
+        host.namespace.ip("link del hallan0", "link set eno3 mtu 1500")
+        wait_for(lambda: is_up(host, *NICS) and host.links()["eno3"]["mtu"] == 5000, resident.log.read_text)
+        assert held in resident.told()
+        host.configure("")
+        host.namespace.ip("link del hallan1")
+        wait_for(lambda: is_up(host, *NICS) and held not in resident.told(), resident.log.read_text)
+        resident.said("hal.toml: is as it ought to be again")
+
+
 def test_mtu(host: Host) -> None:
     host.configure("[netcfg]\nmtu = 4000\n[netcfg.lan.2]\nmtu = 9000\n")
     with host.resident() as resident:

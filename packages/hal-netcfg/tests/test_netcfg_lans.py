@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hal_core.errors import ConfigError
 from hal_core.machine import Nic
 from hal_core.testing import synthetic
 from hal_netcfg import hardware
@@ -192,7 +191,6 @@ BOTH = ("eno1", "eno2")
         ),
         (0, LanConfig(arp_targets=("192.0.2.256",)), 'netcfg.lan.0.arp_targets = "192.0.2.256": no IPv4 address'),
         (0, LanConfig(arp_targets=("192.0.2.1",) * 17), "netcfg.lan.0.arp_targets: 17 addresses; allowed are 16"),
-        (0, LanConfig(mtu=67), "netcfg.lan.0.mtu = 67: allowed is 0, or from 68 to 65535"),
     ],
 )
 def test_one_lan_that_cannot_be_is_left_as_it_is(number: int, config: LanConfig, message: str) -> None:
@@ -218,27 +216,7 @@ def test_a_product_without_nics_has_no_lan_to_configure() -> None:
     assert network.problems[0].message == "netcfg.lan.0: the product has no NIC 0, nor any other"
 
 
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        ({"link_network": "169.254.72.1/30"}, 'netcfg.link_network = "169.254.72.1/30": it has host bits set; allowed'),
-        (
-            {"link_network": "169.254.300.0/30"},
-            r'netcfg.link_network = "169.254.300.0/30": .*300.*; allowed is an IPv4',
-        ),
-        ({"mtu": 67}, "netcfg.mtu = 67: allowed is 0, or from 68 to 65535"),
-    ],
-)
-@pytest.mark.parametrize("product", [None, PRODUCT])
-def test_what_is_wrong_for_all_lans_stops_everything(
-    product: tuple[ProductNic, ...] | None, config: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ConfigError, match=message) as caught:
-        lans.plan(NICS, product, NetcfgConfig(**config))
-    assert "\n" not in str(caught.value)
-
-
-def test_the_smallest_mtu_that_ip_works_with_is_accepted() -> None:
+def test_a_lans_own_mtu_comes_before_that_of_all() -> None:
     assert [lan.mtu for lan in plan({0: LanConfig(mtu=65535)}, mtu=68).lans] == [65535, 68, 68, 68]
 
 

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Optional
 
-from hal_core.errors import ConfigError
 from hal_core.machine import Nic
-from hal_netcfg.config import HIGHEST_MTU, LOWEST_MTU, LanConfig, NetcfgConfig
+from hal_netcfg.config import LanConfig, NetcfgConfig
 from hal_netcfg.plan import direct
 from hal_netcfg.plan.direct import Ability
 from hal_netcfg.plan.macs import host_mac
@@ -41,11 +40,8 @@ def plan(
     :param product: the product's, as hal-vmm has planned them; None: it has not yet. Guessing would be worse than
         waiting: a wrong guess connects the product to somebody else's LAN.
     :param ability: whether QEMU can be handed a NIC; the default is that it can.
-    :raise ConfigError: ``link_network`` is no network of four addresses, ``mtu`` is too small.
     """
-    link = _link(config.link_network)
-    for message in _wrong_mtu("netcfg", config.mtu):
-        raise ConfigError(message)
+    link = HostLink(config.link_network)
     if product is None:
         note = "hal-vmm has not planned the product's NICs yet (hal vmm apply): there are no LANs until it has"
         return Network((), link, notes=(note,), planned=False)
@@ -134,16 +130,6 @@ def clash(link: HostLink, addresses: Mapping[str, Sequence[str]]) -> Optional[Pr
     return None
 
 
-def _link(network: str) -> HostLink:
-    try:
-        ipaddress.IPv4Network(network)
-    except ValueError as error:
-        wrong = str(error).replace(network, "it")
-        message = f'netcfg.link_network = "{network}": {wrong}; allowed is an IPv4 network of four addresses'
-        raise ConfigError(message, "its last number is a multiple of four, as in 169.254.72.0/30") from None
-    return HostLink(network)
-
-
 def _find(wanted: Sequence[str], nics: Sequence[Nic]) -> tuple[tuple[Nic, ...], tuple[str, ...]]:
     """The NICs of these names or addresses, each once, and what is not here."""
     found: dict[str, Nic] = {}
@@ -168,7 +154,6 @@ def _wrong(number: int, config: LanConfig) -> Iterator[str]:
     if config.mode == "macvtap" and len(config.nics) > 1:
         many = len(config.nics)
         yield f'{key}.mode = "macvtap": takes one NIC, not {many}; let the product bond them, or use "bridge"'
-    yield from _wrong_mtu(key, config.mtu)
     if config.arp_interval and config.bond in _NO_ARP:
         yield f'{key}.arp_interval = {config.arp_interval}: not with bond = "{config.bond}"; use miimon'
     if config.arp_interval and not config.arp_targets:
@@ -180,11 +165,6 @@ def _wrong(number: int, config: LanConfig) -> Iterator[str]:
             ipaddress.IPv4Address(target)
         except ValueError:
             yield f'{key}.arp_targets = "{target}": no IPv4 address'
-
-
-def _wrong_mtu(key: str, mtu: int) -> Iterator[str]:
-    if 0 < mtu < LOWEST_MTU:
-        yield f"{key}.mtu = {mtu}: allowed is 0, or from {LOWEST_MTU} to {HIGHEST_MTU}"
 
 
 def _lan(product: ProductNic, nics: Sequence[Nic], config: LanConfig, all_lans: NetcfgConfig) -> Lan:
