@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Optional
 
@@ -16,6 +16,7 @@ from hal_netcfg.plan.macs import host_mac
 from hal_netcfg.plan.network import Bond, HostLink, Kept, Lan, Network, Port, Problem, ProductNic
 
 _ANY = Ability()
+_UNPLANNED = "not in hal-vmm's plan, and so it leads nowhere: hal vmm apply, and the product has it from its next start"
 _MOST_ARP_TARGETS = 16  # BOND_MAX_ARP_TARGETS, include/net/bonding.h
 _NO_ARP = ("802.3ad", "balance-tlb")  # Documentation/networking/bonding.rst, arp_interval
 
@@ -31,6 +32,7 @@ def plan(
     product: Optional[Sequence[ProductNic]],
     config: NetcfgConfig,
     ability: Ability = _ANY,
+    others: Optional[Collection[str]] = None,
 ) -> Network:
     """The whole network.
 
@@ -40,6 +42,8 @@ def plan(
     :param product: the product's, as hal-vmm has planned them; None: it has not yet. Guessing would be worse than
         waiting: a wrong guess connects the product to somebody else's LAN.
     :param ability: whether QEMU can be handed a NIC; the default is that it can.
+    :param others: what else hal-vmm knows of, NICs by name or address. One that is not there either came after its
+        plan, and will most probably be the product's: it must not become the host's meanwhile. None: it does not say.
     """
     link = HostLink(config.link_network)
     if product is None:
@@ -47,6 +51,7 @@ def plan(
         return Network((), link, notes=(note,), planned=False)
     given = {nic.mac for nic in product}
     owned = [nic for nic in nics if nic.mac in given]
+    unplanned = tuple(nic.name for nic in nics if nic.mac not in given and _is_unplanned(nic, others))
     chosen, problems, notes = _chosen(nics, owned, product, config)
     claims = Counter(nic.name for found in chosen.values() for nic in found)
     problems += _claimed_twice(chosen, claims)
@@ -68,10 +73,12 @@ def plan(
     untouched = frozenset(problem.number for problem in problems if problem.number is not None)
     lans = [lan for lan in lans if lan.number not in untouched]
     notes += [_without_link(lan, chosen, owned) for lan in lans if not lan.ports]
+    notes += [f"{name}: {_UNPLANNED}" for name in unplanned]
     return Network(
         lans=tuple(lans),
         link=link,
-        kept=tuple(_kept(nic) for nic in nics if nic.mac not in given),
+        kept=tuple(_kept(nic) for nic in nics if nic.mac not in given and nic.name not in unplanned),
+        unplanned=unplanned,
         problems=tuple(problems),
         notes=tuple(notes),
         down_with_product=config.down_with_product,
@@ -143,7 +150,7 @@ def _find(wanted: Sequence[str], nics: Sequence[Nic]) -> tuple[tuple[Nic, ...], 
 
 def _nobody(number: int, config: LanConfig, missing: Sequence[str], nics: Sequence[Nic], owned: Sequence[Nic]) -> str:
     if _find(missing[:1], [nic for nic in nics if nic not in owned])[0]:
-        return f'netcfg.lan.{number}.nics = "{missing[0]}": that NIC stays with the host (hal vmm plan says why)'
+        return f'netcfg.lan.{number}.nics = "{missing[0]}": that NIC is not the product\'s (hal netcfg plan says why)'
     allowed = ", ".join(nic.name for nic in owned) or "none at the moment"
     what = "none of these is here" if len(config.nics) > 1 else "not here"
     return f"netcfg.lan.{number}.nics = {', '.join(config.nics)}: {what}; the product's NICs are: {allowed}"
@@ -186,6 +193,12 @@ def _without_link(lan: Lan, chosen: Mapping[int, Sequence[Nic]], owned: Sequence
     name = next((nic.name for nic in owned if nic.mac == lan.mac), lan.mac)
     why = f"{name} is in netcfg.lan.{users[0]}" if users else f"{name} is not here"
     return f"the product's NIC {lan.number} has no link: {why}"
+
+
+def _is_unplanned(nic: Nic, others: Optional[Collection[str]]) -> bool:
+    if others is None or nic.bus == "usb" or not nic.mac:
+        return False  # no plan of hal-vmm's would make a LAN of the last two
+    return nic.name not in others and nic.mac not in others
 
 
 def _kept(nic: Nic) -> Kept:
