@@ -15,6 +15,7 @@ TAGS: dict[str, tuple[int, ...]] = {
 }
 _VLAN = 42
 _MARK = b"made by hand"
+_CHECKSUMS = {socket.IPPROTO_UDP: 6, socket.IPPROTO_TCP: 16, socket.IPPROTO_ICMPV6: 2}  # where they are
 
 
 def ethernet(target: str, source: str, ether_type: int, payload: bytes, tags: tuple[int, ...] = ()) -> bytes:
@@ -44,6 +45,20 @@ def ipv4(
     return ethernet(target, source, 0x0800, header + payload, tags)
 
 
+def ipv6(
+    target: str, source: str, source_ip: str, target_ip: str, packet: tuple[int, bytes], tags: tuple[int, ...] = ()
+) -> bytes:
+    """An IPv6 packet. :param packet: as :func:`ipv4`'s; :func:`ping6` in place of :func:`ping`."""
+    protocol, payload = packet
+    addresses = socket.inet_pton(socket.AF_INET6, source_ip) + socket.inet_pton(socket.AF_INET6, target_ip)
+    # Here all of them have one over the addresses (RFC 8200, 8.1).
+    place = _CHECKSUMS[protocol]
+    pseudo = addresses + struct.pack("!IxxxB", len(payload), protocol)
+    payload = payload[:place] + _checksum(pseudo + payload) + payload[place + 2 :]
+    header = struct.pack("!IHBB", 6 << 28, len(payload), protocol, 64) + addresses
+    return ethernet(target, source, 0x86DD, header + payload, tags)
+
+
 def udp(port: int) -> tuple[int, bytes]:
     return socket.IPPROTO_UDP, struct.pack("!HHHH", 40000, port, 8 + len(_MARK), 0) + _MARK  # 0: no checksum
 
@@ -55,6 +70,10 @@ def tcp_syn(port: int) -> tuple[int, bytes]:
 def ping() -> tuple[int, bytes]:
     message = struct.pack("!BBHHH", 8, 0, 0, 1, 1) + _MARK
     return socket.IPPROTO_ICMP, message[:2] + _checksum(message) + message[4:]
+
+
+def ping6() -> tuple[int, bytes]:
+    return socket.IPPROTO_ICMPV6, struct.pack("!BBHHH", 128, 0, 0, 1, 1) + _MARK
 
 
 def _mac(text: str) -> bytes:

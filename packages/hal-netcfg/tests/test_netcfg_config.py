@@ -76,6 +76,36 @@ def test_what_is_wrong_is_one_line(directory: Path, text: str, message: str) -> 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('link_network = "169.254.72.1/30"', 'netcfg.link_network = "169.254.72.1/30": it has host bits set; allowed'),
+        ('link_network = "169.254.300.0/30"', r'netcfg.link_network = "169.254.300.0/30": .*300.*; allowed is an IPv4'),
+        ("mtu = 1", "netcfg.mtu = 1: allowed is 0, or from 68 to 65535"),
+        ("mtu = 9000\nlan.0.mtu = 9000\nlan.3.mtu = 67", "netcfg.lan.3.mtu = 67: allowed is 0, or from 68 to 65535"),
+    ],
+)
+def test_what_no_lan_can_be_made_with_is_not_loaded(directory: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}") as caught:
+        load(directory, f"[netcfg]\n{text}\n")
+    assert "\n" not in str(caught.value)
+    assert [str(problem) for problem in config.problems(NetcfgConfig, "netcfg")] == [str(caught.value)], "hal check"
+
+
+def test_what_is_wrong_with_one_lan_alone_is_loaded(directory: Path) -> None:
+    """The others are made."""
+    text = (
+        '[netcfg.lan.2]\nmode = "macvtap"\nnics = ["eno1", "eno2"]\narp_targets = ["192.0.2.256"]\narp_interval = 9\n'
+    )
+    assert load(directory, text).lan[2].arp_targets == ("192.0.2.256",)
+
+
+@pytest.mark.parametrize("mtu", [0, 68, 65535])
+def test_every_mtu_that_ip_works_with_is_accepted(directory: Path, mtu: int) -> None:
+    found = load(directory, f"[netcfg]\nmtu = {mtu}\nlan.1.mtu = {mtu}\n")
+    assert (found.mtu, found.lan[1].mtu) == (mtu, mtu)
+
+
 def test_the_code_knows_every_mode_of_a_bond() -> None:
     assert set(wanted.BOND_MODES) == set(BONDS)
 

@@ -164,6 +164,25 @@ def test_what_the_firewall_guards(kernel: FakeKernel, rules: FakeFirewall, tmp_p
     assert guard.kept == ("br-own", KEPT)
 
 
+def test_a_nic_that_hal_vmm_has_not_seen_is_not_the_hosts(
+    kernel: FakeKernel, rules: FakeFirewall, tmp_path: Path
+) -> None:
+    """Nothing is let in there, and NetworkManager leaves it alone, until hal-vmm has planned it or held it back."""
+    one = make(tmp_path)
+    before = kernel.links()[KEPT]
+    told = tmp_path / "NetworkManager/90-hal-nics.conf"
+    told.parent.mkdir()
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    for held, kept in (([], ()), ([{"what": KEPT, "reason": "kept for the host"}], (KEPT,))):
+        (tmp_path / "plan.json").write_text(json.dumps({**plan, "held_back": held}))
+        one.guard(one.look())
+        assert rules.guards[-1].kept == kept
+        assert rules.guards[-1].lan_ports == tuple(NICS)
+        apply(one)
+        assert (f"interface-name:{KEPT}" in told.read_text()) == (not kept)
+        assert kernel.links()[KEPT] == before, "nothing is done to it"
+
+
 def test_before_there_is_a_plan_nobody_is_locked_out(kernel: FakeKernel, rules: FakeFirewall, tmp_path: Path) -> None:
     """But from NICs that an earlier plan has made LANs of."""
     apply(make(tmp_path))

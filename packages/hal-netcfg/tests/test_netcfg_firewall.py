@@ -35,6 +35,8 @@ pytestmark = [pytest.mark.component, pytest.mark.skipif(bool(_REASON), reason=_R
 HOST, PRODUCT = "169.254.72.1", "169.254.72.2"
 HOST_LAN, PRODUCT_LAN, LAN = "10.0.0.9", "10.0.0.1", "10.0.0.2"  # the first by an administrator's mistake
 HOST_OFFICE, OFFICE = "10.1.0.1", "10.1.0.2"
+HOST6 = "fd00:72::1"  # by mistake, too: HAL speaks no IPv6, anywhere
+NEIGHBOURS6 = ("fd00:72::2", "fe80::2")
 BRIDGE_MAC, PRODUCT_LAN_MAC, LAN_MAC = "02:00:00:00:00:09", "02:00:00:00:00:01", "02:00:00:00:00:02"
 HOST_OFFICE_MAC, OFFICE_MAC = "02:00:00:00:01:01", "02:00:00:00:01:02"
 
@@ -50,6 +52,7 @@ PACKETS = {
     "ping": frames.ping(),
 }
 EVERY_KIND = pytest.mark.parametrize("kind", PACKETS)
+PACKETS6 = {**{kind: packet for kind, packet in PACKETS.items() if kind != "ping"}, "ping": frames.ping6()}
 # What counts frames for the host, by who sends them.
 TO_HOST = {"lan": rules.frame_in_comment("eno1"), "product": rules.frame_in_comment("haltap*")}
 
@@ -425,6 +428,8 @@ def test_everything_else_passes_between_product_and_lan(
     sent += [
         frames.arp(to, own, "198.51.100.1", "198.51.100.2", tags),
         frames.arp(to, own, "169.254.72.4", "169.254.72.4", tags),
+        # 169.254.72.1 and .2 where they are in IPv4, and are something else here.
+        frames.ipv6(to, own, "2001:db8:a9fe:4801:a9fe:4802::1", "2001:db8::2", frames.udp(9), tags),
     ]
     for frame in sent:
         site.ends[sender].send(frame)
@@ -466,6 +471,68 @@ def test_the_hosts_own_nics_are_its_own_affair(site: Site, port: int) -> None:
     with ask(site.office, HOST_OFFICE, port), ask(site.host, OFFICE, 9):
         wait_for(lambda: received(site.udp[port]) == b"question", lambda: "the question has not arrived")
     assert site.counts() == {}
+
+
+# --- IPv6, which no rule lets in ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def site6(site: Site) -> Iterator[Site]:
+    """With a host that speaks IPv6 on each of its interfaces, and has somebody who listens. It tells nobody: it has no
+    address there, but one that it takes packets for wherever they come from, as Linux does.
+    """
+    interfaces = ("lo", "halint", "hallan0", "eno2")
+    site.host.ip(*(f"link set {name} addrgenmode none" for name in interfaces))
+    for name in interfaces:
+        site.host.sysctl(f"ipv6/conf/{name}/disable_ipv6", "0")
+    site.host.ip(f"address add {HOST6}/128 dev lo nodad")
+    with site.host.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((HOST6, CLOSED))
+        yield replace(site, udp={**site.udp, CLOSED: sock})
+    for name in interfaces:
+        site.host.sysctl(f"ipv6/conf/{name}/disable_ipv6", "1")
+
+
+@pytest.mark.parametrize("source", NEIGHBOURS6)
+@pytest.mark.parametrize(
+    ("sender", "own", "to", "counted"),
+    [
+        ("link0", PRODUCT_LINK_MAC, HOST_LINK_MAC, rules.FROM_PRODUCT),
+        ("product", PRODUCT_LAN_MAC, BRIDGE_MAC, TO_HOST["product"]),
+        ("lan", LAN_MAC, BRIDGE_MAC, TO_HOST["lan"]),
+        ("office", OFFICE_MAC, HOST_OFFICE_MAC, rules.FROM_LAN),
+    ],
+    ids=["private link", "product", "lan", "office"],
+)
+def test_no_ipv6_reaches_the_host(site6: Site, sender: str, own: str, to: str, counted: str, source: str) -> None:
+    """Not even what is declared, or would be answered on the private link."""
+    site6.ensure(replace(GUARD, kept=()))
+    for packet in PACKETS6.values():
+        site6.ends[sender].send(frames.ipv6(to, own, source, HOST6, packet))
+    site6.wait_counts({counted: len(PACKETS6)})
+    site6.nothing_has_arrived()
+
+
+def test_ipv6_reaches_the_host_where_it_is_its_own_affair(site6: Site) -> None:
+    """On a NIC that it keeps: so what does not get in elsewhere would, without the firewall."""
+    site6.ends["office"].send(frames.ipv6(HOST_OFFICE_MAC, OFFICE_MAC, NEIGHBOURS6[0], HOST6, frames.udp(CLOSED)))
+    wait_for(lambda: received(site6.udp[CLOSED]), lambda: f"nothing has arrived: {site6.counts()}")
+
+
+@pytest.mark.parametrize(
+    ("interface", "neighbour", "counted"),
+    [("halint", PRODUCT_LINK_MAC, rules.TO_PRODUCT), ("hallan0", LAN_MAC, rules.TO_LAN)],
+)
+def test_the_host_sends_no_ipv6(site6: Site, interface: str, neighbour: str, counted: str) -> None:
+    site6.host.ip(
+        f"route add {NEIGHBOURS6[0]} dev {interface} src {HOST6}",
+        f"neighbor add {NEIGHBOURS6[0]} lladdr {neighbour} dev {interface}",
+    )
+    with pytest.raises(PermissionError):
+        site6.udp[CLOSED].sendto(b"x", (NEIGHBOURS6[0], 9))
+    assert site6.counts() == {counted: 1}
+    site6.nothing_has_arrived()
 
 
 # --- loading, and keeping it loaded ------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ import random
 import select
 import signal
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +29,22 @@ ENO1, ENO2, ENO3 = "00:1b:21:00:00:01", "00:1b:21:00:00:02", "00:1b:21:00:00:03"
 NICS = {"eno1": ENO1, "eno2": ENO2, "eno3": ENO3}
 PEER = "00:aa:00:00:00:01"
 BROADCAST = "ff:ff:ff:ff:ff:ff"
+
+
+NOBODY = 65534
+
+
+def can_be_run_by_everybody() -> bool:
+    """Whether somebody else can even start this hal-netcfg."""
+    command = [sys.executable, "-c", "import hal_netcfg.testing.runner"]
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    try:
+        done = subprocess.run(
+            command, env=environment, user=NOBODY, group=NOBODY, extra_groups=(), stderr=subprocess.DEVNULL, check=False
+        )
+    except PermissionError:
+        return False
+    return done.returncode == 0
 
 
 @pytest.fixture(name="lan")
@@ -118,6 +136,25 @@ def test_an_address_that_the_lan_had_may_be_the_products_next(host: Host, lan: N
     host.run("apply")
     with lan.packet_socket(host.peer("eno1")) as sock, host.product("haltap0") as product:
         product.wait_for(was_theirs, lambda: sock.send(was_theirs))
+        product.wait_for(to_it, lambda: sock.send(to_it))
+
+
+def test_a_port_that_has_learned_forgets(host: Host, lan: Namespace) -> None:
+    """A bridge that an earlier version has made, or that somebody has let learn: the kernel remembers for 300 s."""
+    virtual = "00:00:5e:00:01:07"
+    was_theirs = frame(BROADCAST, virtual, payload=b"it is mine")
+    to_it = frame(virtual, PEER, payload=b"to whoever has it")
+
+    def known() -> str:
+        return host.namespace.run("bridge", "fdb", "show", "dev", "eno1")
+
+    host.run("apply")
+    with lan.packet_socket(host.peer("eno1")) as sock, host.product("haltap0") as product:
+        host.namespace.run("bridge", "link", "set", "dev", "eno1", "learning", "on")
+        product.wait_for(was_theirs, lambda: sock.send(was_theirs))
+        assert virtual in known()
+        assert host.run("apply") == "LAN 0: eno1: no learning\n"
+        assert virtual not in known()
         product.wait_for(to_it, lambda: sock.send(to_it))
 
 
@@ -300,6 +337,68 @@ def test_what_cannot_be_changes_nothing(host: Host) -> None:
     assert masters(host) == before
 
 
+@pytest.fixture(name="readable")
+def new_readable_host(lan: Namespace) -> Iterator[Host]:
+    """One whose directories may be read by everybody, as a server's are, and whose network could be changed."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        host = Host(Path(directory), NICS, lan)
+        host.plan_product(dict(enumerate(NICS.values())))
+        with host.namespace:
+            host.run("apply")
+            host.configure('[netcfg.lan.1]\nmode = "macvtap"\n')
+            yield host
+
+
+@pytest.mark.parametrize(
+    ("owner", "said"),
+    [(0, "{run_dir}/netcfg: Permission denied"), (NOBODY, "nft: not permitted to change or list firewall rules")],
+    ids=["HAL's files", "the kernel"],
+)
+def test_who_is_not_root_changes_nothing(readable: Host, owner: int, said: str) -> None:
+    """Nor would it help to be given the files: it is the kernel that says no then."""
+    if not can_be_run_by_everybody():
+        pytest.skip("this checkout, or its Python, is not for everybody to read")
+    for path in (readable.run_dir, *readable.run_dir.rglob("*")):
+        os.chown(path, owner, owner)
+    before = masters(readable), readable.namespace.run("nft", "list", "ruleset")
+    told = readable.run("apply", status=1, user=NOBODY)
+    assert told == f"hal-netcfg: {said.format(run_dir=readable.run_dir)}\nhal-netcfg: hint: run this as root\n"
+    assert (masters(readable), readable.namespace.run("nft", "list", "ruleset")) == before
+    assert "LAN 1: make haltap1 (macvtap on eno2)" in readable.run("apply"), "there was something to change"
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("", "nft is in none of {path}: there is no firewall without it\nhal-netcfg: hint: install nftables"),
+        (
+            "echo 'nft: error while loading shared libraries: libnftables.so.1: cannot open shared object file: "
+            "No such file or directory' >&2; exit 127",
+            "nft: nft: error while loading shared libraries: libnftables.so.1: cannot open shared object file: "
+            "No such file or directory",
+        ),
+        (
+            "echo 'netlink: Error: cache initialization failed: Invalid argument' >&2; exit 1",
+            "nft: the kernel has no nf_tables, or does not let this service use it\n"
+            "hal-netcfg: hint: try `modprobe nf_tables`, and `nft list tables` in a shell",
+        ),
+    ],
+    ids=["not installed", "broken", "not in the kernel"],
+)
+def test_without_nftables_the_network_that_there_is_stays(
+    readable: Host, tmp_path: Path, script: str, said: str
+) -> None:
+    if script:
+        (tmp_path / "nft").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "nft").chmod(0o755)
+    before = masters(readable)
+    told = readable.run("apply", status=1, nft_path=str(tmp_path))
+    assert told == f"hal-netcfg: {said.format(path=tmp_path)}\n"
+    assert masters(readable) == before
+    assert is_up(readable, *NICS)
+
+
 def masters(host: Host) -> dict[str, tuple[str, str]]:
     """The address and the bridge of every interface."""
     return {name: (link["address"], link.get("master", "")) for name, link in host.links().items()}
@@ -336,6 +435,25 @@ def test_a_changed_configuration_is_applied_by_hand(host: Host) -> None:
         host.configure('[netcfg]\nlink_network = "169.254.72.2/30"\n')
         assert "allowed is an IPv4 network of four addresses" in host.run("apply", status=78)
         assert is_up(host, *NICS)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["[netcfg\n", '[netcfg]\nlink_network = "169.254.72.2/30"\n', "[netcfg.lan.1]\nmtu = 67\n"]
+)
+def test_a_mistake_in_hal_toml_stops_no_repair(host: Host, wrong: str) -> None:
+    held = "what was configured before holds"
+    host.configure("[netcfg.lan.2]\nmtu = 5000\n")
+    with host.resident() as resident:
+        host.configure(wrong)
+        os.kill(resident.pid, signal.SIGHUP)
+        wait_for(lambda: held in resident.told(), resident.log.read_text)
+        host.namespace.ip("link del hallan0", "link set eno3 mtu 1500")
+        wait_for(lambda: is_up(host, *NICS) and host.links()["eno3"]["mtu"] == 5000, resident.log.read_text)
+        assert held in resident.told()
+        host.configure("")
+        host.namespace.ip("link del hallan1")
+        wait_for(lambda: is_up(host, *NICS) and held not in resident.told(), resident.log.read_text)
+        resident.said("hal.toml: is as it ought to be again")
 
 
 def test_mtu(host: Host) -> None:

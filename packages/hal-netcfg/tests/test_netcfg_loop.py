@@ -27,6 +27,7 @@ from hal_netcfg.resident.loop import LONGEST_REST_SECONDS, Loop
 
 PORT = Port("eno1", "00:1b:21:00:00:01", "02:1b:21:00:00:01")
 NETWORK = Network((Lan(0, PORT.mac, "bridge", (PORT,)),), HostLink())
+WRONG = "hal.toml: /etc/hal/hal.toml: wrong; what was configured before holds"
 NIC = Link("eno1", 1, master="hallan0", up=True, carrier=True)
 SIGHT = Sight({"eno1": NIC}, NETWORK)
 
@@ -414,12 +415,87 @@ def test_another_configuration_is_read_when_it_is_told_to(run: Run, monkeypatch:
         assert rig.engine.configured == []
         rig.loop.reload()
         await asyncio.sleep(1)
-        assert rig.problems() == ["the network: /etc/hal/hal.toml: wrong"]
+        assert rig.problems() == [WRONG]
         await asyncio.sleep(LONGEST_REST_SECONDS)
+        assert rig.problems() == []
+        await a_minute(rig)
 
     rig = run(story)
-    assert rig.engine.configured == [NetcfgConfig(mtu=9000)]
-    assert rig.problems() == []
+    assert rig.engine.configured == [NetcfgConfig(mtu=9000)], "and not again"
+
+
+def test_a_mistake_in_hal_toml_stops_neither_mirroring_nor_repair(
+    run: Run, kernel: dict[str, socket.socket], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    right: list[NetcfgConfig] = []
+
+    def load(*_: object) -> NetcfgConfig:
+        if not right:
+            raise ConfigError("/etc/hal/hal.toml: wrong")
+        return right[0]
+
+    monkeypatch.setattr(config, "load", load)
+
+    async def story(rig: Rig) -> None:
+        await rig.qemu.switch(True)
+        await asyncio.sleep(1)
+        rig.loop.reload()
+        await asyncio.sleep(1)
+        before = len(rig.engine.applied)
+        rig.engine.sight = cable(False)
+        kernel["interfaces"].send(b"x")
+        await asyncio.sleep(1)
+        assert rig.qemu.told == [("lan-0", True), ("lan-0", False)]
+        assert rig.status()["product_links"] == {"0": False}
+        assert len(rig.engine.applied) == before + 1, "what is to be put right is"
+        rig.engine.firewall = lambda: True
+        kernel["firewall"].send(b"x")
+        await a_minute(rig)
+        assert rig.engine.guarded.count(True) == 2
+        assert rig.problems() == [WRONG]
+        right.append(NetcfgConfig(mtu=9000))
+        await asyncio.sleep(LONGEST_REST_SECONDS)
+        assert rig.problems() == []
+
+    with caplog.at_level("INFO", "hal_netcfg"):
+        rig = run(story)
+    assert rig.engine.configured == right
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("hal.toml")]
+    assert lines == [f"{WRONG}; it is tried again", "hal.toml: is as it ought to be again", "hal.toml: read again"]
+
+
+@pytest.mark.parametrize("mistakes", [0, 2])
+def test_what_was_seen_before_hal_toml_is_to_be_read_again_is_not_brought_about(
+    run: Run, monkeypatch: pytest.MonkeyPatch, mistakes: int
+) -> None:
+    """Somebody has applied another hal.toml meanwhile: putting right what has been seen would take that back."""
+    wrong = [ConfigError("/etc/hal/hal.toml: wrong")] * mistakes
+
+    def load(*_: object) -> NetcfgConfig:
+        if wrong:
+            raise wrong.pop()
+        return NetcfgConfig()
+
+    monkeypatch.setattr(config, "load", load)
+
+    async def story(rig: Rig) -> None:
+        await asyncio.sleep(1)
+        if mistakes:
+            rig.loop.reload()
+            await asyncio.sleep(1)
+
+        def while_it_is_looked_at() -> Sight:
+            rig.engine.sight = lambda: SIGHT
+            rig.loop.reload()
+            return SIGHT
+
+        rig.engine.sight = while_it_is_looked_at
+        looked, applied = len(rig.engine.looks), len(rig.engine.applied)
+        rig.loop._again.set()
+        await asyncio.sleep(1)
+        assert (len(rig.engine.looks) - looked, len(rig.engine.applied) - applied) == (2, 1)
+
+    run(story)
 
 
 def test_its_parts_are_made_within_the_event_loop_that_they_are_for(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hal_core.errors import FileFormatError, HalError, HostError
 from hal_netcfg.plan import product
 from hal_netcfg.plan.network import ProductNic
+from hal_netcfg.plan.product import Planned
 
 MAC = "00:1b:21:00:00:0a"
 
@@ -22,22 +23,31 @@ def entry(**changes: Any) -> dict[str, Any]:
     return {"host": "eno1", "mac": MAC, "slot": 0, "tap": "haltap0", "model": "virtio-net-pci", **changes}
 
 
-def read(directory: Path, content: Any) -> Any:
+def read(directory: Path, content: Any) -> Planned:
     (directory / "plan.json").write_text(json.dumps(content))
     return product.read(str(directory))
 
 
 def test_the_taps_number_is_the_nics(tmp_path: Path) -> None:
     nics = [entry(tap="haltap12", slot=7), entry(mac="00:1b:21:00:00:0b", tap="haltap3"), entry(tap="")]
-    assert read(tmp_path, {"machine": "q35", "nics": nics}) == (
+    assert read(tmp_path, {"machine": "q35", "nics": nics}).nics == (
         ProductNic(3, "00:1b:21:00:00:0b"),
         ProductNic(12, MAC),
     )
-    assert read(tmp_path, {"nics": []}) == ()
+    assert read(tmp_path, {"nics": []}) == Planned(())
+
+
+def test_what_else_hal_vmm_knows_of(tmp_path: Path) -> None:
+    held = [{"what": "eno7", "reason": "kept for the host"}, {"what": "/dev/sda", "reason": "HAL's own device"}]
+    planned = read(tmp_path, {"nics": [entry(), entry(mac="00:1b:21:00:00:0b", tap="")], "held_back": held})
+    assert planned.nics == (ProductNic(0, MAC),)
+    assert planned.others == frozenset({"eno7", "/dev/sda", "00:1b:21:00:00:0b"})
+    assert read(tmp_path, {"nics": [], "held_back": []}) == Planned((), frozenset()), "it knows that there is none"
+    assert read(tmp_path, {"nics": [entry()]}).others is None, "it does not say"
 
 
 def test_no_plan_yet(tmp_path: Path) -> None:
-    assert product.read(str(tmp_path)) is None
+    assert product.read(str(tmp_path)) == Planned(None, None)
 
 
 def test_a_plan_that_cannot_be_read(tmp_path: Path) -> None:
@@ -66,6 +76,10 @@ def test_a_plan_that_cannot_be_read(tmp_path: Path) -> None:
         {"nics": [entry(mac=MAC.upper())]},
         {"nics": [entry(mac=MAC + "\n")]},
         {"nics": [entry(), entry(mac="00:1b:21:00:00:0b")]},
+        {"nics": [], "held_back": None},
+        {"nics": [], "held_back": ["eno7"]},
+        {"nics": [], "held_back": [{"reason": "kept"}]},
+        {"nics": [entry(mac=None, tap="")], "held_back": []},
     ],
 )
 def test_a_damaged_plan_is_one_line_that_names_it(tmp_path: Path, content: Any) -> None:
@@ -88,7 +102,8 @@ LEAVES = (
 )
 ANY_JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
 NEARLY = st.fixed_dictionaries(
-    {"nics": st.lists(st.fixed_dictionaries({"tap": ANY_JSON, "mac": ANY_JSON}), max_size=2)}
+    {"nics": st.lists(st.fixed_dictionaries({"tap": ANY_JSON, "mac": ANY_JSON}), max_size=2)},
+    optional={"held_back": ANY_JSON | st.lists(st.fixed_dictionaries({"what": ANY_JSON}), max_size=2)},
 )
 
 
@@ -97,7 +112,7 @@ NEARLY = st.fixed_dictionaries(
 @example({"nics": [{"tap": ["haltap0"], "mac": MAC}]})
 def test_whatever_is_in_the_file(tmp_path: Path, content: Any) -> None:
     try:
-        nics = read(tmp_path, content)
+        nics = read(tmp_path, content).nics
     except HalError as error:
         assert "\n" not in str(error)  # noqa: PT017
         return

@@ -253,7 +253,7 @@ def test_a_damaged_file_is_one_line_that_names_it(directories: Path, content: st
 def test_a_file_of_another_version_lacks_something(directories: Path, where: tuple[str | int, ...]) -> None:
     path = save(directories, GONE, NETWORK, Outcome("LAN 0", problem="busy"), _0=True)
     written = Path(path).read_text()
-    unused = {"mtu", "host_mac", "driver"}
+    unused = {"mtu", "host_mac", "driver", "unplanned"}
     inside: Any = json.loads(written)
     for step in where:
         inside = inside[step]

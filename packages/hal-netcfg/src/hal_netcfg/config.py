@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ipaddress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hal_core.config import numbered, option
+from hal_core.errors import ConfigError
 
 MODES = ("bridge", "macvtap", "sriov", "vfio")
 BONDS = ("active-backup", "802.3ad", "balance-xor", "balance-rr", "broadcast", "balance-tlb")
@@ -69,3 +71,18 @@ class NetcfgConfig:
     lan: Mapping[int, LanConfig] = numbered(
         LanConfig, "One LAN of the product: N is the number of the product's NIC, from 0.", low=0, high=127
     )
+
+    def wrong(self) -> Iterator[ConfigError]:
+        """What no LAN could be made with. What is wrong with one LAN alone is a problem of that one: see plan.lans."""
+        try:
+            ipaddress.IPv4Network(self.link_network)
+        except ValueError as error:
+            reason = str(error).replace(self.link_network, "it")
+            yield ConfigError(
+                f'netcfg.link_network = "{self.link_network}": {reason}; allowed is an IPv4 network of four addresses',
+                "its last number is a multiple of four, as in 169.254.72.0/30",
+            )
+        mtus = {"netcfg": self.mtu, **{f"netcfg.lan.{number}": lan.mtu for number, lan in self.lan.items()}}
+        for key, mtu in mtus.items():
+            if 0 < mtu < LOWEST_MTU:
+                yield ConfigError(f"{key}.mtu = {mtu}: allowed is 0, or from {LOWEST_MTU} to {HIGHEST_MTU}")

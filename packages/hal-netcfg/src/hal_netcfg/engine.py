@@ -78,8 +78,9 @@ class Engine:
         """:raise HalError: it cannot be known what is there, or what ought to be."""
         nics = self._hardware.nics()
         links = self._kernel.links()
-        given = product.read(self._run_dir)
-        network = lans.plan(nics, given, self._config, ability.read(self._run_dir, self._config))
+        planned = product.read(self._run_dir)
+        able = ability.read(self._run_dir, self._config)
+        network = lans.plan(nics, planned.nics, self._config, able, planned.others)
         clash = lans.clash(network.link, _addresses_of_others(network, links))
         if clash:
             network = replace(network, problems=(clash, *network.problems))
@@ -98,7 +99,8 @@ class Engine:
         """
         for switch in netfilter.switch_off():
             logger.info("%s: bridged frames are not the host's business", switch)
-        unmanaged.write(port.name for lan in sight.network.lans for port in lan.ports)
+        products = (port.name for lan in sight.network.lans for port in lan.ports)
+        unmanaged.write((*products, *sight.network.unplanned))
         groups = (group for group in self.groups(sight) if group.name not in skipped)
         outcomes = apply.apply(groups, sight.links, self._kernel)
         return (*outcomes, Outcome(wanted.HOST_LINK_GROUP, problem=sight.clash)) if sight.clash else outcomes

@@ -1,4 +1,4 @@
-"""Telling NetworkManager, where it is, to leave the product's NICs alone: a file that it reads when it starts.
+"""Telling NetworkManager, where it is, to leave alone what is not the host's: a file that it reads when it starts.
 
 systemd starts it after hal-netcfg (hal-netcfg.service). HAL's own interfaces are in the package's 90-hal.conf.
 """
@@ -25,7 +25,7 @@ def write(nics: Iterable[str], directory: str = "") -> bool:
         return False
     # One line: of several with the same key in one file, the last one counts (GKeyFile).
     devices = ";".join(f"interface-name:{nic}" for nic in sorted(nics))
-    content = f"# Written by hal-netcfg: these NICs are the product's.\n[keyfile]\nunmanaged-devices+={devices}\n"
+    content = f"# Written by hal-netcfg: these NICs are not the host's.\n[keyfile]\nunmanaged-devices+={devices}\n"
     path = os.path.join(directory, NAME)
     try:
         with open(path, encoding="utf-8") as file:

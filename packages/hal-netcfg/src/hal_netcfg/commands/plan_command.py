@@ -43,7 +43,8 @@ def main(argv: list[str]) -> int:
     # What hal-vmm has planned is about this server. What it would plan for a recorded one is no secret.
     live = os.path.realpath(root) == "/"
     if live:
-        network = lans.plan(nics, product.read(paths.run_dir()), settings, ability.read(paths.run_dir(), settings))
+        planned = product.read(paths.run_dir())
+        network = lans.plan(nics, planned.nics, settings, ability.read(paths.run_dir(), settings), planned.others)
     else:
         network = lans.plan(nics, lans.product_nics(nics), settings)
     if "json" in given:

@@ -149,7 +149,7 @@ class Kernel:
         if action.queued is not None:
             self._route.tc("replace", _QUEUE if action.queued else _NO_QUEUE, index)
         if action.learning is not None:
-            self._route.brport("set", index=index, learning=int(action.learning))
+            self._learn(action.learning, index)
 
     def _set(self, action: Change, index: int) -> None:
         """What the kernel takes in one request."""
@@ -178,6 +178,13 @@ class Kernel:
             finally:
                 if action.up is None:
                     self._route.link("set", index=index, flags=was, change=_IFF_UP)
+
+    def _learn(self, on: bool, index: int) -> None:
+        """A port that stops learning goes by what it has learned for 300 s more: an address that has moved by then gets
+        no frame. So it forgets that, in the same request: who is killed between two would never send the second.
+        """
+        forget = {} if on else {"flush": True}
+        self._route.brport("set", index=index, learning=int(on), **forget)
 
     def _prepare_function(self, nic: str, mac: str) -> None:
         """What virtual function 0 of a NIC wears, and that it may wear others beside it: VRRP, bridges in the product.

@@ -191,7 +191,8 @@ def _direct(lan: Lan, mtu: int) -> Iterator[Wanted]:
 
 
 def _tap(name: str, bridge: str, mtu: int) -> Wanted:
-    """A bridge of two ports has nothing to remember: what comes from one goes to the other, as on a cable.
+    """A bridge of two ports has nothing to remember: what comes from one goes to the other, as on a cable. What it has
+    learned all the same it forgets when learning is switched off.
 
     So an address may go from the product to the LAN and back (VRRP, the product's own bridges), and frames are quicker.
     They are, too, without a queue in front of the tap: that has one of its own, and drops what is too much for it

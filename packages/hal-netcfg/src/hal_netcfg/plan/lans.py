@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Optional
 
-from hal_core.errors import ConfigError
 from hal_core.machine import Nic
-from hal_netcfg.config import HIGHEST_MTU, LOWEST_MTU, LanConfig, NetcfgConfig
+from hal_netcfg.config import LanConfig, NetcfgConfig
 from hal_netcfg.plan import direct
 from hal_netcfg.plan.direct import Ability
 from hal_netcfg.plan.macs import host_mac
 from hal_netcfg.plan.network import Bond, HostLink, Kept, Lan, Network, Port, Problem, ProductNic
 
 _ANY = Ability()
+_UNPLANNED = "not in hal-vmm's plan, and so it leads nowhere: hal vmm apply, and the product has it from its next start"
 _MOST_ARP_TARGETS = 16  # BOND_MAX_ARP_TARGETS, include/net/bonding.h
 _NO_ARP = ("802.3ad", "balance-tlb")  # Documentation/networking/bonding.rst, arp_interval
 
@@ -32,6 +32,7 @@ def plan(
     product: Optional[Sequence[ProductNic]],
     config: NetcfgConfig,
     ability: Ability = _ANY,
+    others: Optional[Collection[str]] = None,
 ) -> Network:
     """The whole network.
 
@@ -41,16 +42,16 @@ def plan(
     :param product: the product's, as hal-vmm has planned them; None: it has not yet. Guessing would be worse than
         waiting: a wrong guess connects the product to somebody else's LAN.
     :param ability: whether QEMU can be handed a NIC; the default is that it can.
-    :raise ConfigError: ``link_network`` is no network of four addresses, ``mtu`` is too small.
+    :param others: what else hal-vmm knows of, NICs by name or address. One that is not there either came after its
+        plan, and will most probably be the product's: it must not become the host's meanwhile. None: it does not say.
     """
-    link = _link(config.link_network)
-    for message in _wrong_mtu("netcfg", config.mtu):
-        raise ConfigError(message)
+    link = HostLink(config.link_network)
     if product is None:
         note = "hal-vmm has not planned the product's NICs yet (hal vmm apply): there are no LANs until it has"
         return Network((), link, notes=(note,), planned=False)
     given = {nic.mac for nic in product}
     owned = [nic for nic in nics if nic.mac in given]
+    unplanned = tuple(nic.name for nic in nics if nic.mac not in given and _is_unplanned(nic, others))
     chosen, problems, notes = _chosen(nics, owned, product, config)
     claims = Counter(nic.name for found in chosen.values() for nic in found)
     problems += _claimed_twice(chosen, claims)
@@ -72,10 +73,12 @@ def plan(
     untouched = frozenset(problem.number for problem in problems if problem.number is not None)
     lans = [lan for lan in lans if lan.number not in untouched]
     notes += [_without_link(lan, chosen, owned) for lan in lans if not lan.ports]
+    notes += [f"{name}: {_UNPLANNED}" for name in unplanned]
     return Network(
         lans=tuple(lans),
         link=link,
-        kept=tuple(_kept(nic) for nic in nics if nic.mac not in given),
+        kept=tuple(_kept(nic) for nic in nics if nic.mac not in given and nic.name not in unplanned),
+        unplanned=unplanned,
         problems=tuple(problems),
         notes=tuple(notes),
         down_with_product=config.down_with_product,
@@ -134,16 +137,6 @@ def clash(link: HostLink, addresses: Mapping[str, Sequence[str]]) -> Optional[Pr
     return None
 
 
-def _link(network: str) -> HostLink:
-    try:
-        ipaddress.IPv4Network(network)
-    except ValueError as error:
-        wrong = str(error).replace(network, "it")
-        message = f'netcfg.link_network = "{network}": {wrong}; allowed is an IPv4 network of four addresses'
-        raise ConfigError(message, "its last number is a multiple of four, as in 169.254.72.0/30") from None
-    return HostLink(network)
-
-
 def _find(wanted: Sequence[str], nics: Sequence[Nic]) -> tuple[tuple[Nic, ...], tuple[str, ...]]:
     """The NICs of these names or addresses, each once, and what is not here."""
     found: dict[str, Nic] = {}
@@ -157,7 +150,7 @@ def _find(wanted: Sequence[str], nics: Sequence[Nic]) -> tuple[tuple[Nic, ...], 
 
 def _nobody(number: int, config: LanConfig, missing: Sequence[str], nics: Sequence[Nic], owned: Sequence[Nic]) -> str:
     if _find(missing[:1], [nic for nic in nics if nic not in owned])[0]:
-        return f'netcfg.lan.{number}.nics = "{missing[0]}": that NIC stays with the host (hal vmm plan says why)'
+        return f'netcfg.lan.{number}.nics = "{missing[0]}": that NIC is not the product\'s (hal netcfg plan says why)'
     allowed = ", ".join(nic.name for nic in owned) or "none at the moment"
     what = "none of these is here" if len(config.nics) > 1 else "not here"
     return f"netcfg.lan.{number}.nics = {', '.join(config.nics)}: {what}; the product's NICs are: {allowed}"
@@ -168,7 +161,6 @@ def _wrong(number: int, config: LanConfig) -> Iterator[str]:
     if config.mode == "macvtap" and len(config.nics) > 1:
         many = len(config.nics)
         yield f'{key}.mode = "macvtap": takes one NIC, not {many}; let the product bond them, or use "bridge"'
-    yield from _wrong_mtu(key, config.mtu)
     if config.arp_interval and config.bond in _NO_ARP:
         yield f'{key}.arp_interval = {config.arp_interval}: not with bond = "{config.bond}"; use miimon'
     if config.arp_interval and not config.arp_targets:
@@ -180,11 +172,6 @@ def _wrong(number: int, config: LanConfig) -> Iterator[str]:
             ipaddress.IPv4Address(target)
         except ValueError:
             yield f'{key}.arp_targets = "{target}": no IPv4 address'
-
-
-def _wrong_mtu(key: str, mtu: int) -> Iterator[str]:
-    if 0 < mtu < LOWEST_MTU:
-        yield f"{key}.mtu = {mtu}: allowed is 0, or from {LOWEST_MTU} to {HIGHEST_MTU}"
 
 
 def _lan(product: ProductNic, nics: Sequence[Nic], config: LanConfig, all_lans: NetcfgConfig) -> Lan:
@@ -206,6 +193,12 @@ def _without_link(lan: Lan, chosen: Mapping[int, Sequence[Nic]], owned: Sequence
     name = next((nic.name for nic in owned if nic.mac == lan.mac), lan.mac)
     why = f"{name} is in netcfg.lan.{users[0]}" if users else f"{name} is not here"
     return f"the product's NIC {lan.number} has no link: {why}"
+
+
+def _is_unplanned(nic: Nic, others: Optional[Collection[str]]) -> bool:
+    if others is None or nic.bus == "usb" or not nic.mac:
+        return False  # no plan of hal-vmm's would make a LAN of the last two
+    return nic.name not in others and nic.mac not in others
 
 
 def _kept(nic: Nic) -> Kept:

@@ -108,6 +108,7 @@ class Network:
     lans: tuple[Lan, ...]
     link: HostLink
     kept: tuple[Kept, ...] = ()
+    unplanned: tuple[str, ...] = ()  # NICs that hal-vmm has not seen yet: neither the product's nor the host's
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
     down_with_product: bool = False
@@ -133,6 +134,7 @@ class Network:
             ],
             "link": {"network": self.link.network, "host": self.link.host, "product": self.link.product},
             "kept": [vars(kept) for kept in self.kept],
+            "unplanned": list(self.unplanned),
             "problems": [vars(problem) for problem in self.problems],
             "notes": list(self.notes),
         }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Optional
+from dataclasses import dataclass
+from typing import Any, Optional
 
 from hal_core.errors import FileFormatError, HostError
 from hal_netcfg import names
@@ -15,30 +16,31 @@ _TAP = re.compile(f"{names.LAN_TAP}([0-9]{{1,4}})")
 _MAC = re.compile("(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 
+@dataclass(frozen=True)
+class Planned:
+    """What hal-vmm has planned of this server's NICs."""
+
+    nics: Optional[tuple[ProductNic, ...]] = None  # the product's, by number; None: nothing is planned since this boot
+    others: Optional[frozenset[str]] = None  # what it knows besides, NICs by name or address; None: it does not say
+
+
 def path(run_dir: str) -> str:
     return os.path.join(run_dir, "plan.json")
 
 
-def read(run_dir: str) -> Optional[tuple[ProductNic, ...]]:
-    """By number; those without a tap (``vmm.devices.nic_backend = "unplugged"``) lead nowhere and are left out.
-
-    :return: None: nothing is planned yet since this host booted.
-    :raise FileFormatError: the file is damaged. :raise HostError: it cannot be read.
-    """
+def read(run_dir: str) -> Planned:
+    """:raise FileFormatError: the file is damaged. :raise HostError: it cannot be read."""
     file_path = path(run_dir)
     try:
         with open(file_path, encoding="utf-8") as file:
-            nics = json.load(file)["nics"]
-        found = [ProductNic(_number(nic["tap"]), _mac(nic["mac"])) for nic in nics if nic["tap"]]
-        if len({nic.number for nic in found}) < len(found):
-            raise ValueError("two NICs with one tap")
+            content = json.load(file)
+        return Planned(_nics(content["nics"]), _others(content))
     except FileNotFoundError:
-        return None
+        return Planned()
     except OSError as error:
         raise HostError(f"{file_path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileFormatError(f"{file_path}: not a plan of hal-vmm's: {error}", "hal vmm apply") from None
-    return tuple(sorted(found, key=lambda nic: nic.number))
 
 
 def refusal(run_dir: str) -> str:
@@ -49,6 +51,22 @@ def refusal(run_dir: str) -> str:
         return "" if handover["way"] else str(handover["reason"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "hal-vmm's plan does not say whether QEMU can be handed a device: hal vmm apply"
+
+
+def _nics(nics: Any) -> tuple[ProductNic, ...]:
+    """Those without a tap (``vmm.devices.nic_backend = "unplugged"``) lead nowhere and are left out."""
+    found = [ProductNic(_number(nic["tap"]), _mac(nic["mac"])) for nic in nics if nic["tap"]]
+    if len({nic.number for nic in found}) < len(found):
+        raise ValueError("two NICs with one tap")
+    return tuple(sorted(found, key=lambda nic: nic.number))
+
+
+def _others(content: Any) -> Optional[frozenset[str]]:
+    """Whatever hal-vmm has held back, disks and all, is in one list."""
+    if "held_back" not in content:
+        return None
+    held = {str(one["what"]) for one in content["held_back"]}
+    return frozenset(held | {_mac(nic["mac"]) for nic in content["nics"] if not nic["tap"]})
 
 
 def _number(tap: str) -> int:

@@ -26,7 +26,7 @@ from hal_netcfg.links.apply import Outcome
 from hal_netcfg.plan.network import HostLink, Network
 from hal_netcfg.resident import events, files, mirror
 from hal_netcfg.resident.mirror import Shown
-from hal_netcfg.resident.report import FIREWALL, NETWORK, Report
+from hal_netcfg.resident.report import CONFIG, FIREWALL, NETWORK, Report
 from hal_netcfg.statusfile import STATUS
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,8 @@ class Loop:
         # pyroute2 and nft are synchronous: one thread, so that the QEMU side never waits for them.
         self._thread = ThreadPoolExecutor(1, "kernel")
         self._stopping = False
-        self._configured = True
+        self._reload = False  # somebody wants hal.toml read again, which has not been tried yet
+        self._unread = False  # it has, and hal.toml is wrong
 
     def stop(self) -> None:
         self._stopping = True
@@ -63,7 +64,7 @@ class Loop:
 
     def reload(self) -> None:
         """hal.toml is to be read again."""
-        self._configured = False
+        self._reload = True
         self._again.set()
 
     async def run(self) -> None:
@@ -109,11 +110,8 @@ class Loop:
     async def _round(self) -> None:
         now = asyncio.get_running_loop().time()
         self._look_at = math.inf
+        self._configure()
         try:
-            if not self._configured:
-                self._engine.configure(config.load(NetcfgConfig, "netcfg"))
-                self._configured = True
-                logger.info("hal.toml: read again")
             sight = await self._in_thread(self._engine.look)
         except HalError as error:
             self._report.problem(NETWORK, str(error))
@@ -125,11 +123,25 @@ class Loop:
             self._look_at = min(self._look_at, self._patience.next_time(now))
         self._report.write(self._sight, {number: shown.up for number, shown in self._shown.items()})
 
+    def _configure(self) -> None:
+        """Read hal.toml where that is due. With a mistake in it the network is kept as it was configured before."""
+        if not self._reload and not self._unread:
+            return
+        self._reload, self._unread = False, True
+        try:
+            self._engine.configure(config.load(NetcfgConfig, "netcfg"))
+        except HalError as error:
+            self._report.problem(CONFIG, f"{error}; what was configured before holds")
+            return
+        self._unread = False
+        self._report.resolved(CONFIG)
+        logger.info("hal.toml: read again")
+
     def _put_right(self, sight: Sight, now: float) -> tuple[Outcome, ...]:
         """In the thread: the firewall, and then everything that is not being waited out."""
         try:
             with self._engine.alone():
-                if not self._configured:
+                if self._reload:
                     return ()  # what was seen is out of date: somebody has applied another hal.toml meanwhile
                 outcomes = (Outcome(NETWORK), *self._guard(sight, now))
                 # Nothing new comes up without a firewall; what is up stays up.

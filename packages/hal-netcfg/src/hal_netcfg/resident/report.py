@@ -16,7 +16,7 @@ from hal_netcfg.links.wanted import HOST_LINK_GROUP
 logger = logging.getLogger(__name__)
 
 # What a problem may be about, besides the groups.
-NETWORK, FIREWALL = "the network", "the firewall"
+NETWORK, FIREWALL, CONFIG = "the network", "the firewall", "hal.toml"
 
 
 class Report:
@@ -33,7 +33,7 @@ class Report:
 
         :param groups: those that there are. Nothing is wrong any more with one that there was.
         """
-        for what in self._problems.keys() - {NETWORK, FIREWALL, HOST_LINK_GROUP, *groups}:
+        for what in self._problems.keys() - {NETWORK, FIREWALL, CONFIG, HOST_LINK_GROUP, *groups}:
             del self._problems[what]
         notes = {*sight.network.notes, *(problem.message for problem in sight.network.problems)}
         for note in sorted(notes - self._notes):
@@ -47,12 +47,18 @@ class Report:
             if outcome.problem:
                 self.problem(outcome.group, outcome.problem)
             else:
-                self._resolve(outcome.group)
+                self.resolved(outcome.group)
 
     def problem(self, what: str, message: str) -> None:
         if self._problems.get(what) != message:
-            logger.error("%s: %s; what was before stays, and it is tried again", what, message)
+            # Of hal.toml the message itself says what holds.
+            stays = "" if what == CONFIG else "what was before stays, and "
+            logger.error("%s: %s; %sit is tried again", what, message, stays)
         self._problems[what] = message
+
+    def resolved(self, what: str) -> None:
+        if self._problems.pop(what, None) is not None:
+            logger.info("%s: is as it ought to be again", what)
 
     def write(self, sight: Sight, shown: Mapping[int, bool]) -> None:
         """Replace the status file where something in it has changed."""
@@ -72,7 +78,3 @@ class Report:
             "product_links": {str(number): up for number, up in sorted(shown.items())},
             "problems": [{"what": what, "message": message} for what, message in sorted(self._problems.items())],
         }
-
-    def _resolve(self, what: str) -> None:
-        if self._problems.pop(what, None) is not None:
-            logger.info("%s: is as it ought to be again", what)

@@ -79,11 +79,22 @@ class Host:
             "PYTHONPATH": ":".join(sys.path),
         }
 
-    def run(self, *verb: str, status: int = 0) -> str:
-        """A verb of ``hal netcfg``; its standard output, and standard error after it."""
+    def run(self, *verb: str, status: int = 0, user: Optional[int] = None, nft_path: str = "") -> str:
+        """A verb of ``hal netcfg``; its standard output, and standard error after it.
+
+        :param user: whose process it is, if not the caller's. :param nft_path: where nft is looked for instead.
+        """
         with self.namespace.inside():
             done = subprocess.run(
-                self.command(*verb), env=self.environment, capture_output=True, text=True, timeout=60, check=False
+                self.command(*verb),
+                env={**self.environment, "NFT_PATH": nft_path},
+                user=user,
+                group=user,
+                extra_groups=None if user is None else (),
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
             )
         if done.returncode != status:
             raise AssertionError(f"status {done.returncode}, not {status}:\n{done.stdout}{done.stderr}")

@@ -22,6 +22,7 @@ from hal_core.machine import Nic
 from hal_netcfg import hardware, unmanaged
 from hal_netcfg.config import NetcfgConfig
 from hal_netcfg.engine import Engine
+from hal_netcfg.firewall import nft
 from hal_netcfg.main import PROGRAM
 
 
@@ -78,6 +79,7 @@ def timed() -> int:
 def main(arguments: list[str]) -> int:
     nics: dict[str, str] = json.loads(arguments[0])
     unmanaged.DIRECTORY = os.path.join(paths.run_dir(), "NetworkManager")  # not this machine's own
+    nft.PATH = os.environ.get("NFT_PATH") or nft.PATH
     hardware.read = lambda root="/": fake_nics(nics)
     if arguments[1] == "children":
         return in_children(int(arguments[2]))
