@@ -35,3 +35,17 @@ def test_every_nic_that_hal_vmm_has_seen_is_the_products_or_the_hosts(
     assert [lan.port for lan in network.lans] == given
     assert [kept.name for kept in network.kept] == [nic.name for nic in seen if nic.name not in given]
     assert network.unplanned == (NEW.name,)
+
+
+@pytest.mark.parametrize("name", [KEPT.name, KEPT.mac.upper()])
+def test_a_nic_of_the_hosts_that_was_not_there_is_still_the_hosts_when_it_comes(tmp_path: Path, name: str) -> None:
+    """Whoever is logged in by it would be locked out otherwise."""
+    config, flavour = VmmConfig(devices=DevicesConfig(keep_nics=(name,))), flavour_builtin.assume("el9")
+    machine = dataclasses.replace(synthetic.machine(), nics=(KEPT, GIVEN))
+    pinned = guest.plan(machine, config, flavour).pinned
+    without = guest.plan(dataclasses.replace(machine, nics=(GIVEN,)), config, flavour, pinned)
+    Path(product.path(str(tmp_path))).write_text(json.dumps(without.to_json()))
+    known = product.read(str(tmp_path))
+    network = lans.plan((KEPT, GIVEN), known.nics, NetcfgConfig(), others=known.others)
+    assert [kept.name for kept in network.kept] == [KEPT.name]
+    assert network.unplanned == ()

@@ -24,6 +24,11 @@ class Keepers:
             self._unseen.pop(name, None)
         return bool(given) or EVERYTHING in self._names
 
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The names, in small letters, that no device has had so far."""
+        return tuple(self._unseen)
+
     def check(self, there: Sequence[str], first_time: bool) -> tuple[str, ...]:
         """Names that no device has: an error the first time, a note ever after.
 

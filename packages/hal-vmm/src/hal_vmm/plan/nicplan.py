@@ -66,6 +66,8 @@ def plan(nics: tuple[Nic, ...], config: DevicesConfig, era: Era, pinned: tuple[E
         else:
             given.append(nic)
     notes = keepers.check([nic.name for nic in nics], first_time)
+    # Should it come later, hal-netcfg sees here that it is the host's.
+    held += [HeldBack(name, f"kept for the host ({keepers.key}), and not here now") for name in keepers.absent]
     assignment = slots.assign((Device(nic.name, nic.mac, nic.bus_path) for nic in given), pinned, slots.NIC_LIMIT)
     planned = tuple(_nic(nic, assignment.slots[nic.name], config, era) for nic in given if nic.name in assignment.slots)
     held += [HeldBack(device.name, f"room for {slots.NIC_LIMIT} NICs") for device in assignment.without]
