@@ -89,8 +89,8 @@ def test_usb_adapter(running: Site) -> None:
     running.host.configure(PATIENT)
     null = {"id": "adapter", "backend": {"type": "null", "data": {}}}
     running.server.execute("chardev-add", null)
-    adapter = {"driver": "usb-serial", "id": "adapter", "chardev": "adapter", "serial": "ADAPTER1"}
-    running.server.execute("device_add", {**adapter, "bus": "xhci.0", "port": "2"})
+    adapter = {"driver": "usb-serial", "id": "adapter", "chardev": "adapter", "always-plugged": True}
+    running.server.execute("device_add", {**adapter, "serial": "ADAPTER1", "bus": "xhci.0", "port": "2"})
 
     look = "d=$(grep -lx ADAPTER1 /sys/bus/usb/devices/*/serial 2>/dev/null)"
     running.product.ask(f"until {look}; do sleep 0.3; done; cd ${{d%/serial}}", 240)
