@@ -23,7 +23,7 @@ from hal_core import table
 from interpreters import Interpreter
 
 HOSTS = {"3.9": "EL9", "3.12": "EL10", "3.14": "Fedora"}  # who has which as its own Python
-AT_ONCE = 3
+AT_ONCE = 3  # on two cores: unit tests wait at times
 DEADLINE_S = 1200  # for one run of all unit tests, half a minute usually
 
 _installing = threading.Lock()  # editable installations write into the working tree: one after the other

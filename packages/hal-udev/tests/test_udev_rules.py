@@ -49,6 +49,8 @@ def test_the_consoles_keyboard_stays_while_it_is_needed() -> None:
     keys, pointer = KEYBOARD.interfaces[0], UsbInterface(1, "03", "01", "02", "usbhid")
     assert not keeps(synthetic.usb_plugged("1-2", interfaces=(pointer,)), around=needed)
     assert keeps(synthetic.usb_plugged("1-2", interfaces=(keys, pointer)), around=needed), "a receiver"
+    fido = UsbInterface(1, "03", "00", "00", "usbhid")
+    assert keeps(synthetic.usb_plugged("1-2", interfaces=(keys, fido)), around=needed), "as a receiver looks, too"
     card = UsbInterface(2, "0b", "00", "00", "")
     assert not keeps(synthetic.usb_plugged("1-2", interfaces=(keys, card)), around=needed), "a token that types"
 

@@ -35,7 +35,7 @@ class Notice:
     def follow(self, plugged: Set[str], read: Container[str], now: float) -> list[str]:
         """:param read: those that the product has read from.
 
-        :return: those to announce once more, now; :meth:`announce` when that is done.
+        :return: those to announce once more, now; :meth:`announce` when that begins.
         """
         self._seen = {id_ for id_ in plugged if id_ in read or id_ in self._seen}
         gone, self._unseen = self._unseen, plugged - self._seen
