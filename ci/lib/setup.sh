@@ -28,6 +28,11 @@ show_help() {
     sed -n -e '2,/^$/{s/^# \{0,1\}//;/^$/d;p;}' -- "$1"
 }
 
+asks_for_help() {
+    # For commands whose help is Python's: it needs none of the packages that the work itself does.
+    case " $* " in *" -h "* | *" --help "*) return 0 ;; *) return 1 ;; esac
+}
+
 setup() {
     install_packages "$@"
     mkdir -p "$cache"

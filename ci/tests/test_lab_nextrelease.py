@@ -12,7 +12,8 @@ from factory.distribution import Distribution
 from lab.errors import LabError
 from lab.images import nextrelease
 
-rpm = pytest.importorskip("rpm")  # belongs to the distribution's Python
+# It belongs to the distribution's Python. Where it is not, PyPI's package of that name is found, and raises ImportError.
+rpm = pytest.importorskip("rpm", exc_type=ImportError)
 
 ROOT = Path(__file__).resolve().parents[2]
 EL9 = target.parse("el9")
