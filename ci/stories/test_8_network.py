@@ -17,6 +17,7 @@ HOST, PRODUCT = "169.254.72.1", "169.254.72.2"
 TIMES = 3
 
 PORT = 2514
+CARD = "00:1b:21:0a:00:09"
 _DECLARED = f"""\
 [[port]]
 protocol = "tcp"
@@ -113,6 +114,30 @@ def test_network_repaired(running: Site) -> None:
     assert running.host.run("nft", "--stateless", "list", "ruleset") == rules
     assert running.host.failed_units() == []
     assert running.host.denials() == []
+
+
+@on("one-u")
+def test_new_nic(running: Site, description: Server) -> None:
+    """A card is put in while everything runs, and nobody types anything: the product has it when it starts anew."""
+    host, number = running.host, len(description.nics)
+    boots = running.product.boots()
+    peer = running.insert_card(0, CARD)
+    host.wait_until("ip", "link", "show", f"haltap{number}", seconds=180)
+    (lan,) = [lan for lan in host.netcfg()["lans"] if lan["number"] == number]
+    assert lan["mac"] == CARD
+    assert host.netcfg()["problems"] == []
+    assert running.product.boots() == boots, "it goes on meanwhile"
+
+    host.run("hal", "vmm", "stop", seconds=180)
+    host.run("hal", "vmm", "start")
+    running.product.wait_until_ready()
+    assert running.product.ask(f"cat /sys/class/net/eth{number}/address").strip() == CARD
+    assert peer.ping(f"10.77.{number}.2", seconds=60)
+    for before in range(number):
+        assert running.lan[before].ping(f"10.77.{before}.2", seconds=60), "and the others are what they were"
+    assert set(peer.seen()) <= {CARD}
+    assert host.failed_units() == []
+    assert host.denials() == []
 
 
 def test_netcfg_killed(running: Site) -> None:

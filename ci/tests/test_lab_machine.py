@@ -146,6 +146,24 @@ def test_the_power_is_cut_and_comes_back(prompt: Machine, tmp_path: Path, images
         prompt.power_on()
 
 
+def test_a_card_in_a_slot_stays_there_over_a_power_cut(tmp_path: Path, images: files.Images) -> None:
+    text = _SMALL.replace('"pc"', '"q35"').replace('"ide"', '"sata"').replace("bays", "slots")
+    with Machine.create(tmp_path / "machine", server.parse(text, Path("slots.toml")), images) as machine:
+        machine.insert_card(0, "02:54:00:00:00:09")
+        with pytest.raises(LabError, match="card 02:54:00:00:00:09 is in slot 0"):
+            machine.insert_card(0, "02:54:00:00:00:0a")
+        with pytest.raises(LabError, match="1 slots, counted from 0: no slot 1"):
+            machine.insert_card(1, "02:54:00:00:00:0a")
+        for _ in range(2):
+            machine.power_on()
+            assert machine.execute("qom-get", {"path": "/machine/peripheral/nic1", "property": "netdev"}) == "lan1"
+            machine.cut_power()
+    with Machine.create(tmp_path / "another", server.parse(text, Path("slots.toml")), images) as machine:
+        machine.power_on()
+        assert machine.insert_card(0, "02:54:00:00:00:09") == 1, "the number of its NIC"
+        assert machine.execute("qom-get", {"path": "/machine/peripheral/nic1", "property": "netdev"}) == "lan1"
+
+
 def test_a_disk_in_a_bay_stays_there_over_a_power_cut(prompt: Machine, tmp_path: Path) -> None:
     disk = tmp_path / "disk.img"
     disk.write_bytes(bytes(1 << 20))

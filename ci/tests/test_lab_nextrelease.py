@@ -12,7 +12,7 @@ from factory.distribution import Distribution
 from lab.errors import LabError
 from lab.images import nextrelease
 
-# It belongs to the distribution's Python. Where it is not, PyPI's package of that name is found, and raises ImportError.
+# The distribution's own. Where it is missing, PyPI's package of that name is found, which raises ImportError.
 rpm = pytest.importorskip("rpm", exc_type=ImportError)
 
 ROOT = Path(__file__).resolve().parents[2]

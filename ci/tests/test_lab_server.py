@@ -49,6 +49,7 @@ def test_numa_and_threads() -> None:
         ("dvd = true", "dvd = 1", "x.toml: dvd is 1; allowed: true, false"),
         ("threads = 1", "threads = 1\nsmt = 2", "x.toml: [cpu]: smt: there is no such key; allowed: sockets, cores,"),
         ("dvd = true", "dvd = true\niommu = 1", "x.toml: iommu is 1; allowed: true, false"),
+        ('board = "q35"', 'board = "pc"', "x.toml: slots = 1 needs board = "),
         ("dvd = true", "dvd = true\nusb = 1", "x.toml: usb: there is no such key; allowed: board, description,"),
         ("WD-ONEU-A2", "A,2", "x.toml: [[disk]] 2: serial is 'A,2'; allowed: 1 to 20 letters, digits, dots,"),
         ("WD-ONEU-A2", "HALKEY0001", "x.toml: serial = 'HALKEY0001' is there more than once; each has its own"),

@@ -49,9 +49,7 @@ class Site:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.server)
             for number in range(len(self.server.server.nics)):
-                theirs, ours = self.server.lan(number)
-                capture = self.server.directory / f"lan{number}.pcap"
-                self.lan.append(stack.enter_context(Peer(ours, theirs, capture, f"10.77.{number}.1")))
+                self.lan.append(stack.enter_context(self._peer(number)))
             self._stack = stack.pop_all()
         return self
 
@@ -59,6 +57,19 @@ class Site:
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         self._stack.close()
+
+    def insert_card(self, slot: int, mac: str) -> Peer:
+        """Put a network card into one of the server's slots; :return: what is at the other end of its cable.
+
+        :raise LabError: as :meth:`Machine.insert_card`
+        """
+        peer = self._stack.enter_context(self._peer(self.server.insert_card(slot, mac)))
+        self.lan.append(peer)
+        return peer
+
+    def _peer(self, number: int) -> Peer:
+        theirs, ours = self.server.lan(number)
+        return Peer(ours, theirs, self.server.directory / f"lan{number}.pcap", f"10.77.{number}.1")
 
     def screen(self) -> Screen:
         """The text on the server's display."""

@@ -55,7 +55,7 @@ def new_lan() -> Iterator[Namespace]:
 
 @pytest.fixture(name="host")
 def new_host(tmp_path: Path, lan: Namespace) -> Iterator[Host]:
-    host = Host(tmp_path, NICS, lan)
+    host = Host(tmp_path, dict(NICS), lan)
     host.plan_product(dict(enumerate(NICS.values())))
     with host.namespace:
         yield host
@@ -210,6 +210,24 @@ def test_a_nic_goes_and_comes_back(host: Host, lan: Namespace) -> None:
             with lan.packet_socket(host.peer("eno1")) as sock:
                 wait_for(lambda: host.links()["eno1"]["address"] == f"02{ENO1[2:]}", resident.log.read_text)
                 product.wait_for(frame(ENO1, PEER), functools.partial(sock.send, frame(ENO1, PEER)))
+
+
+def test_a_nic_comes_that_nobody_has_planned(host: Host, lan: Namespace) -> None:
+    """It leads nowhere until hal-vmm, which is asked at once, has planned it."""
+    new = "00:1b:21:00:00:04"
+    host.nics["eno4"] = new
+    host.plan_product(dict(enumerate([ENO1, ENO2, ENO3])))
+    asked = host.run_dir / "netcfg/replan"
+    with host.resident() as resident:
+        assert not asked.exists()
+        host.plug_in("eno4")
+        wait_for(asked.exists, lambda: f"nobody asks for a plan:\n{resident.log.read_text()}")
+        assert asked.read_text() == "new NICs: eno4\n"
+        assert host.master("eno4") == ""
+        host.plan_product(dict(enumerate([ENO1, ENO2, ENO3, new])))
+        wait_for(lambda: is_up(host, "eno4"), resident.log.read_text)
+        assert host.master("eno4") == host.master("haltap3") == "hallan3"
+        assert '"problems": []' in resident.told()
 
 
 def test_killed_anywhere_it_goes_on_from_there(host: Host) -> None:

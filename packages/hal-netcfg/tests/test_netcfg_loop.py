@@ -15,7 +15,7 @@ from typing import Any, Optional
 
 import pytest
 
-from hal_core import config
+from hal_core import config, replan
 from hal_core.errors import ConfigError, HostError, QmpRefused, QmpTimeout
 from hal_netcfg.config import NetcfgConfig
 from hal_netcfg.engine import Sight
@@ -494,6 +494,46 @@ def test_what_was_seen_before_hal_toml_is_to_be_read_again_is_not_brought_about(
         rig.loop._again.set()
         await asyncio.sleep(1)
         assert (len(rig.engine.looks) - looked, len(rig.engine.applied) - applied) == (2, 1)
+
+    run(story)
+
+
+def test_a_nic_that_hal_vmm_does_not_know_is_planned(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = Path(replan.path(str(tmp_path), "netcfg"))
+
+    async def story(rig: Rig) -> None:
+        await a_minute(rig)
+        assert not asked.exists()
+        rig.engine.sight = lambda: Sight({"eno1": NIC}, replace(NETWORK, unplanned=("eno8", "eno9")))
+        await asyncio.sleep(31)
+        assert asked.read_text() == "new NICs: eno8, eno9\n"
+        asked.unlink()
+        await five_minutes(rig)
+        assert asked.exists(), "it asks again"
+        assert rig.problems() == [
+            "the plan: new NICs: eno8, eno9, and hal-vmm has not planned anew: journalctl -b -u hal-qemu-plan"
+        ]
+        rig.engine.sight = lambda: SIGHT
+        await a_minute(rig)
+
+    with caplog.at_level("INFO"):
+        rig = run(story)
+    assert rig.problems() == []
+    assert len(rig.engine.looks) < 60
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line for line in lines if "asking" in line] == ["new NICs: eno8, eno9: asking hal-vmm for a new plan"]
+    assert len([line for line in lines if line.startswith("the plan: ")]) == 2, "wrong, and right again"
+
+
+def test_what_cannot_be_asked_for_is_said_and_stops_nothing(run: Run, tmp_path: Path) -> None:
+    async def story(rig: Rig) -> None:
+        Path(replan.path(str(tmp_path), "netcfg")).mkdir(parents=True)
+        rig.engine.sight = lambda: Sight({"eno1": NIC}, replace(NETWORK, unplanned=("eno9",)))
+        await a_minute(rig)
+        assert [line.partition(": /")[0] for line in rig.problems()] == ["the plan"]
+        assert rig.engine.applied
 
     run(story)
 

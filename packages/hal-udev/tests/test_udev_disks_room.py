@@ -15,10 +15,10 @@ from typing import Any, Callable
 import pytest
 
 import realqemu
-from hal_core import paths
+from hal_core import paths, replan
 from hal_core.errors import FileFormatError, HostError, QmpRefused
 from hal_core.qmp import Event, Session
-from hal_udev.disks import kernellog, opening, qemu, replan
+from hal_udev.disks import kernellog, opening, qemu
 from hal_udev.disks.present import DiskHardware
 from hal_udev.disks.room import DisksRoom
 from realqemu import DiskServer, write_plan
@@ -135,7 +135,7 @@ def test_a_disk_is_swapped_for_another_one_in_the_same_bay(tmp_path: Path, caplo
         assert "disk1" not in {id_ for id_, state in states(await one.settle()).items() if state == "attached"}
         assert await one.scsi() == {0: "S0"}
         assert one.open_in_qemu() == one.loops[:1]
-        assert Path(replan.path(one.run_dir)).read_text() == "/dev/sdb is gone\n"
+        assert Path(replan.path(one.run_dir, "udev")).read_text() == "/dev/sdb is gone\n"
 
         one.server.plug("sdc", one.loops[2], "S2", BAYS[1])
         write_plan(one.run_dir, {0: ("/dev/sda", "S0"), 1: ("/dev/sdc", "S2")})  # as hal-vmm does
@@ -207,7 +207,7 @@ def test_what_qemu_does_not_tell_of_reads_keeps_nothing_else_from_being_done(
         one.server.plug("sdc", one.loops[2], "S2", "pci-0000:01:00.0-sas-phy2-lun-0")
         with pytest.raises(QmpRefused, match="not today"):
             await one.settle()
-        assert Path(replan.path(one.run_dir)).read_text() == "/dev/sdc is new\n"
+        assert Path(replan.path(one.run_dir, "udev")).read_text() == "/dev/sdc is new\n"
 
     with_bench(tmp_path, story)
 
@@ -245,7 +245,7 @@ def test_a_disk_in_an_empty_bay_is_what_hal_vmm_is_asked_about(tmp_path: Path) -
         write_plan(one.run_dir, {})
         await one.settle()
         assert await one.scsi() == {}
-        assert Path(replan.path(one.run_dir)).read_text() == "/dev/sda is new\n"
+        assert Path(replan.path(one.run_dir, "udev")).read_text() == "/dev/sda is new\n"
 
     with_bench(tmp_path, story)
 

@@ -10,13 +10,11 @@ import pytest
 
 from hal_core.facts import udevdb
 from hal_core.testing import unitfile
-from hal_udev.disks import replan
 from hal_udev.resident.loop import LONGEST_REST_SECONDS
 from hal_udev.resident.qemu import DEADLINE
 
 PACKAGE = Path(__file__).resolve().parents[1]
 UNIT = PACKAGE / "systemd/hal-udev.service"
-REPLAN = PACKAGE / "systemd/hal-udev-replan.service"
 MOST_EXPOSED = 2.0
 
 needs_systemd = pytest.mark.skipif(not unitfile.HAS_SYSTEMD, reason="systemd is not installed")
@@ -85,19 +83,6 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
 @needs_systemd
 def test_the_sandbox_is_tight(tmp_path: Path) -> None:
     assert unitfile.exposure(UNIT, tmp_path) <= MOST_EXPOSED
-
-
-def test_a_new_plan_is_asked_for_by_a_file_that_systemd_watches() -> None:
-    assert unitfile.setting(PACKAGE / "systemd/hal-udev-replan.path", "PathChanged") == replan.path("/run/hal")
-    assert unitfile.setting(REPLAN, "ExecStart") == "/usr/bin/systemctl restart hal-qemu-plan.service"
-    assert "hal-udev-replan.path" in setting("Wants").split()
-
-
-@pytest.mark.component
-@needs_systemd
-def test_what_asks_for_a_plan_is_in_a_sandbox_of_its_own(tmp_path: Path) -> None:
-    assert unitfile.complaints(REPLAN, tmp_path) == ""
-    assert unitfile.exposure(REPLAN, tmp_path) <= MOST_EXPOSED
 
 
 def test_the_rules_for_drives_are_udevs_and_keep_the_hosts_hands_off() -> None:

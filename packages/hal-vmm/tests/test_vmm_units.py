@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from hal_core import replan
 from hal_core.testing.systemdhost import SystemdHost, systemd_host, why_not
 from hal_vmm.manager import starter
 from hal_vmm.testing import tinyguest
@@ -21,7 +22,7 @@ from hal_vmm.testing.product import program
 PACKAGE = Path(__file__).resolve().parents[1]
 SYSTEMD = PACKAGE / "systemd"
 SERVICES = sorted(path.name for path in SYSTEMD.glob("*.service"))
-UNITS = [*SERVICES, "hal.target"]
+UNITS = [*SERVICES, "hal-qemu-replan.path", "hal.target"]
 MOST_EXPOSED = 3.0
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
@@ -67,7 +68,16 @@ def test_the_code_and_the_units_name_each_other() -> None:
             if key.startswith("Exec"):
                 command = Path(value.split()[0])
                 assert command.parent == Path("/usr/bin"), value
+                if command.name == "systemctl":
+                    assert value.split()[1:] == ["restart", starter.PLAN_UNIT]
+                    continue
                 assert os.access(PACKAGE / "bin" / command.name, os.X_OK), value
+
+
+def test_residents_ask_for_a_new_plan_by_files_that_systemd_watches() -> None:
+    assert "hal-qemu-replan.path" in setting("hal-qemu-plan.service", "Wants").split()
+    watched = setting("hal-qemu-replan.path", "PathChanged").split()
+    assert watched == [replan.path("/run/hal", whose) for whose in ("udev", "netcfg")]
 
 
 def test_the_watchdog_is_longer_than_what_the_manager_waits_for() -> None:

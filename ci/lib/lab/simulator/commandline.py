@@ -43,6 +43,7 @@ def argv(server: Server, qemu: str, accel: str, monitors: Sequence[int], code: O
         *_key(server),
         *_disks(server),
         *_network(server),
+        *_slots(server),
     ]
     return [qemu, "-nodefaults", "-no-user-config", "-S", *(word for option in options for word in option)]
 
@@ -169,6 +170,11 @@ def _network(server: Server) -> Options:
         # Such a NIC goes by the IOMMU only if it is told; then it can be handed to a virtual machine.
         behind = server.iommu and nic.model.startswith("virtio")
         yield "-device", device + (",disable-legacy=on,iommu_platform=on" if behind else "")
+
+
+def _slots(server: Server) -> Options:
+    for number in range(server.slots):
+        yield "-device", f"pcie-root-port,id=slot{number},chassis={number}"
 
 
 def _boots(server: Server, place: int) -> str:

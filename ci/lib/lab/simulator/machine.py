@@ -22,6 +22,7 @@ class Machine(Powered):
     :ivar sticks: images of the USB sticks that are plugged in, by serial
     :ivar disc: the image of the disc in its drive
     :ivar bays: by number, from 0: serial and raw image of the disk in it
+    :ivar cards: MAC addresses of the network cards, by slot, from 0
     :ivar pulled: NICs whose cable is not plugged in, counted from 0
     """
 
@@ -31,6 +32,7 @@ class Machine(Powered):
         self._ports: dict[str, int] = {}  # a stick that has been pulled out comes back into the port where it was
         self.disc: Optional[Path] = None
         self.bays: dict[int, tuple[str, Path]] = {}
+        self.cards: dict[int, str] = {}
         self.pulled = {n for n, nic in enumerate(server.nics) if not nic.link}
 
     @classmethod
@@ -51,6 +53,8 @@ class Machine(Powered):
             self._attach(serial, image)
         for bay, (serial, image) in self.bays.items():
             self._slide_in(bay, serial, image)
+        for slot, mac in self.cards.items():
+            self._put_in(slot, mac)
         if self.disc is not None:
             self._load(self.disc)
         self.execute("cont")
@@ -100,6 +104,20 @@ class Machine(Powered):
             raise LabError(f"bay {bay} is empty; disks are in: {', '.join(map(str, self.bays)) or 'none'}")
         if self.is_on:
             self._pull_out(f"bay{bay}")
+
+    def insert_card(self, slot: int, mac: str) -> int:
+        """Put a network card into a slot, its cable plugged in. It stays over a power cut.
+
+        :return: the number of its NIC. :raise LabError: there is no such slot, or a card is in it
+        """
+        if not 0 <= slot < self.server.slots:
+            raise LabError(f"{self.server.name} has {self.server.slots} slots, counted from 0: no slot {slot}")
+        if slot in self.cards:
+            raise LabError(f"card {self.cards[slot]} is in slot {slot}")
+        if self.is_on:
+            self._put_in(slot, mac)
+        self.cards[slot] = mac
+        return len(self.server.nics) + slot
 
     def insert_disc(self, image: Path) -> None:
         """Put a DVD into the drive; it stays there over a power cut.
@@ -201,6 +219,14 @@ class Machine(Powered):
         self.execute("blockdev-add", {"node-name": f"bay{bay}", "driver": "raw", "file": file})
         disk = {"driver": "scsi-hd", "id": f"bay{bay}", "bus": "bays.0", "scsi-id": bay, "drive": f"bay{bay}"}
         self.execute("device_add", {**disk, "serial": serial})
+
+    def _put_in(self, slot: int, mac: str) -> None:
+        number = len(self.server.nics) + slot
+        ends = {"local": files.lan(number), "remote": files.lan_peer(number)}
+        unix = {end: {"type": "unix", "path": path} for end, path in ends.items()}
+        self.execute("netdev_add", {"type": "dgram", "id": f"lan{number}", **unix})
+        card = {"driver": "virtio-net-pci", "id": f"nic{number}", "bus": f"slot{slot}", "netdev": f"lan{number}"}
+        self.execute("device_add", {**card, "mac": mac, "romfile": ""})
 
     def _drive_is(self, state: str) -> bool:
         """:param state: one of QEMU's BlockInfo."""

@@ -81,6 +81,7 @@ class Server:
 
     :ivar name: the file's, without ``.toml``
     :ivar bays: for disks that are exchanged while the server runs; empty when it is new
+    :ivar slots: for network cards that are plugged in while the server runs; empty when it is new
     :ivar toml: the text that it was read from
     """
 
@@ -93,6 +94,7 @@ class Server:
     dvd: bool
     iommu: bool
     bays: int
+    slots: int
     watchdog: str
     cpu: Cpu
     numa: tuple[Numa, ...]
@@ -161,6 +163,7 @@ def parse(text: str, path: Path) -> Server:
         dvd=top.truth("dvd"),
         iommu=top.truth("iommu", False),
         bays=top.number("bays", 0, 8, 0),
+        slots=top.number("slots", 0, 4, 0),
         watchdog=top.choice("watchdog", _WATCHDOGS[board]),
         cpu=_cpu(top.table("cpu")),
         numa=tuple(_numa(table) for table in top.tables("numa")),
@@ -244,6 +247,7 @@ def _check(server: Server, path: Path) -> None:
         count = sum(disk.bus == bus for disk in server.disks)
         unless(count <= most, f"{count} [[disk]]s have bus = {bus!r}; there is room for {most}")
     unless(not server.iommu or server.board == "q35", 'iommu = true needs board = "q35"')
+    unless(not server.slots or server.board == "q35", f'slots = {server.slots} needs board = "q35"')
     if server.numa:
         sockets = sorted(socket for node in server.numa for socket in node.sockets)
         unless(

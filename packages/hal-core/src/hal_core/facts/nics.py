@@ -39,7 +39,7 @@ class _Bond(NamedTuple):
 
 def read(tree: Tree) -> tuple[Nic, ...]:
     """In the host's order: by PCI address, then by the port on the card, then by name."""
-    names = [name for name in tree.names(ROOT) if _is_port(tree, name)]
+    names = [name for name in tree.names(ROOT) if is_port(tree, name)]
     bonds = _bonds(tree)
     vlans = _vlans(tree)
     found = [(_order(tree, name), _nic(tree, name, bonds, vlans)) for name in names]
@@ -47,7 +47,8 @@ def read(tree: Tree) -> tuple[Nic, ...]:
     return tuple(nic for _, nic in sorted(found, key=lambda pair: pair[0]))
 
 
-def _is_port(tree: Tree, name: str) -> bool:
+def is_port(tree: Tree, name: str) -> bool:
+    """Whether the interface of this name is one."""
     directory = f"{ROOT}/{name}"
     return (
         tree.integer(f"{directory}/type") == _ETHERNET

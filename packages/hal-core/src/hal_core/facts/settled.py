@@ -1,7 +1,7 @@
-"""This server, at a moment at which none of its disks is just coming or going.
+"""This server, at a moment at which none of its disks and NICs is just coming or going.
 
 A disk that udev is not through with has no place yet, and maybe another name: it would be taken for one that was never
-here, and be remembered as that.
+here, and be remembered as that. A NIC has its driver's name, eth0: hal.toml may keep it for the host by another one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LOOK_AGAIN = 0.1  # seconds: udev tells only those who listen to it, and its da
 
 
 def read(root: str = "/", patience: float = 10.0) -> tuple[Machine, tuple[str, ...]]:
-    """The machine; and the names of those disks that udev was not through with after all that time.
+    """The machine; and the names of those disks and NICs that udev was not through with after all that time.
 
     :param patience: seconds. :raise HostError, FileFormatError: as :func:`hal_core.facts.read`.
     """
@@ -29,11 +29,14 @@ def read(root: str = "/", patience: float = 10.0) -> tuple[Machine, tuple[str, .
         if not os.path.isdir(root.rstrip("/") + udevdb.DIRECTORY):
             return machine, ()  # a container, without udev: there will be no more to know
         settled = {one.name for one in before if one.settled}
-        coming = tuple(disk.name for disk in machine.disks if disk.name not in settled)
+        names = [disk.name for disk in machine.disks]
+        names += [nic.name for nic in machine.nics if not nic.lent]  # one that is lent is no interface now
+        coming = tuple(name for name in names if name not in settled)
         if (not coming and _look(root) == before) or time.monotonic() > until:
             return machine, coming
         time.sleep(_LOOK_AGAIN)
 
 
 def _look(root: str) -> tuple[presence.Presence, ...]:
-    return presence.look(Tree(DirectoryStore(root)))
+    tree = Tree(DirectoryStore(root))
+    return (*presence.look(tree), *presence.look_at_nics(tree))

@@ -20,13 +20,14 @@ from hal_core import config, qmp
 from hal_core.errors import HalError, QmpDisconnected, QmpError, QmpTimeout
 from hal_core.patience import Patience
 from hal_core.qmp import Session
+from hal_core.replan import Planning
 from hal_netcfg.config import NetcfgConfig
 from hal_netcfg.engine import Engine, Sight
 from hal_netcfg.links.apply import Outcome
 from hal_netcfg.plan.network import HostLink, Network
 from hal_netcfg.resident import events, files, mirror
 from hal_netcfg.resident.mirror import Shown
-from hal_netcfg.resident.report import CONFIG, FIREWALL, NETWORK, Report
+from hal_netcfg.resident.report import CONFIG, FIREWALL, NETWORK, PLAN, Report
 from hal_netcfg.statusfile import STATUS
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Loop:
         self._firewall_touched = True
         self._shown: dict[int, Shown] = {}
         self._patience = Patience()
+        self._planning = Planning(run_dir, "netcfg")
         self._report = Report(STATUS.path(run_dir))
         self._sight = Sight({}, Network((), HostLink(), planned=False))  # the last one
         # pyroute2 and nft are synchronous: one thread, so that the QEMU side never waits for them.
@@ -120,7 +122,8 @@ class Loop:
             self._report.seen(sight, {group.name for group in self._engine.groups(sight)})
             await self._show(sight, now)
             self._report.outcomes(await self._in_thread(lambda: self._put_right(sight, now)))
-            self._look_at = min(self._look_at, self._patience.next_time(now))
+            self._plan(sight, now)
+            self._look_at = min(self._look_at, self._patience.next_time(now), self._planning.next_time(now))
         self._report.write(self._sight, {number: shown.up for number, shown in self._shown.items()})
 
     def _configure(self) -> None:
@@ -136,6 +139,19 @@ class Loop:
         self._unread = False
         self._report.resolved(CONFIG)
         logger.info("hal.toml: read again")
+
+    def _plan(self, sight: Sight, now: float) -> None:
+        """Ask hal-vmm for a new plan where a NIC has come that it does not know: until then it leads nowhere."""
+        new = sight.network.unplanned
+        try:
+            self._planning.follow(f"new NICs: {', '.join(new)}" if new else "", True, now)
+        except HalError as error:
+            self._report.problem(PLAN, str(error))
+            return
+        if self._planning.problem():
+            self._report.problem(PLAN, self._planning.problem())
+        else:
+            self._report.resolved(PLAN)
 
     def _put_right(self, sight: Sight, now: float) -> tuple[Outcome, ...]:
         """In the thread: the firewall, and then everything that is not being waited out."""

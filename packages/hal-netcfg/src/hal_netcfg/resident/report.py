@@ -16,7 +16,7 @@ from hal_netcfg.links.wanted import HOST_LINK_GROUP
 logger = logging.getLogger(__name__)
 
 # What a problem may be about, besides the groups.
-NETWORK, FIREWALL, CONFIG = "the network", "the firewall", "hal.toml"
+NETWORK, FIREWALL, CONFIG, PLAN = "the network", "the firewall", "hal.toml", "the plan"
 
 
 class Report:
@@ -33,7 +33,7 @@ class Report:
 
         :param groups: those that there are. Nothing is wrong any more with one that there was.
         """
-        for what in self._problems.keys() - {NETWORK, FIREWALL, CONFIG, HOST_LINK_GROUP, *groups}:
+        for what in self._problems.keys() - {NETWORK, FIREWALL, CONFIG, PLAN, HOST_LINK_GROUP, *groups}:
             del self._problems[what]
         notes = {*sight.network.notes, *(problem.message for problem in sight.network.problems)}
         for note in sorted(notes - self._notes):

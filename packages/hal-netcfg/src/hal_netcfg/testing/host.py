@@ -64,7 +64,7 @@ class Host:
             {"host": "?", "mac": mac, "slot": number, "tap": f"haltap{number}", "model": "virtio-net-pci"}
             for number, mac in numbers.items()
         ]
-        (self.run_dir / "plan.json").write_text(json.dumps({"nics": nics}))
+        (self.run_dir / "plan.json").write_text(json.dumps({"nics": nics, "held_back": []}))
 
     def command(self, *verb: str) -> list[str]:
         return [sys.executable, "-m", "hal_netcfg.testing.runner", json.dumps(self.nics), *verb]

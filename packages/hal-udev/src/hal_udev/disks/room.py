@@ -16,12 +16,12 @@ from typing import Any, Optional
 
 from hal_core.errors import HalError, HostError
 from hal_core.qmp import Event, Session
+from hal_core.replan import Planning
 from hal_udev.disks import bays, difference, ioerrors, kernellog, qemu, states
 from hal_udev.disks.bays import Bay, Bays
 from hal_udev.disks.difference import Found, Step
 from hal_udev.disks.notice import Notice
 from hal_udev.disks.present import DiskHardware, Present
-from hal_udev.disks.replan import Planning
 from hal_udev.plan import planfile
 from hal_udev.resident.errands import Errands
 from hal_udev.resident.opened import opened
@@ -59,7 +59,7 @@ class DisksRoom:
         self._errands = Errands(wake)
         self._coming: dict[str, int] = {}  # by id: the set of descriptors of the disk that is being plugged in
         self._deleted: dict[str, asyncio.Event] = {}
-        self._planning = Planning(run_dir)
+        self._planning = Planning(run_dir, "udev")
         self._notice = Notice()
         self._errors = ioerrors.Ledger()
         self._no_key = False
@@ -75,7 +75,7 @@ class DisksRoom:
     async def lost(self) -> None:
         """There is no QEMU any more."""
         await self.stop()
-        self._planning = Planning(self._run_dir)
+        self._planning = Planning(self._run_dir, "udev")
         self._notice = Notice()
         self._found.clear()
         self._errors.clear()

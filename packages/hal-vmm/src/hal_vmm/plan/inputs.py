@@ -67,7 +67,9 @@ def for_applying(repin: bool) -> Inputs:
     flavour = _installed(config)
     machine, coming = settled.read()
     known = None if repin else pinned.read()
-    notes = _whose_disks(machine) + tuple(f"{name}: udev does not say where it hangs" for name in coming)
+    notes = _whose_disks(machine) + tuple(
+        f"{name}: udev is not through with it, and it may be taken for another" for name in coming
+    )
     return Inputs(machine, config, flavour, known, _kvm(machine, config, flavour, known), notes)
 
 

@@ -1,4 +1,7 @@
-"""Asking hal-vmm for a new plan: by a file that hal-udev-replan.path watches, so that this daemon runs no program."""
+"""Asking hal-vmm for a new plan, because what is in this server is not what was planned.
+
+By a file that hal-qemu-replan.path watches, so that no resident runs a program; each has a file of its own.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,19 @@ _PLAN = "a new plan"
 _PLANNING_TAKES = 5  # times that it is asked for: 15 seconds
 
 
-def path(run_dir: str) -> str:
-    return os.path.join(run_dir, "udev", "replan")
+def path(run_dir: str, whose: str) -> str:
+    """:param whose: the resident that asks, "netcfg"."""
+    return os.path.join(run_dir, whose, "replan")
 
 
 class Planning:
-    """Asks again, each time after twice as long, until the plan is about the disks that are there."""
+    """Asks again, each time after twice as long, until the plan is about what is there.
 
-    def __init__(self, run_dir: str) -> None:
-        self._run_dir = run_dir
+    :param whose: the resident that asks, "netcfg".
+    """
+
+    def __init__(self, run_dir: str, whose: str) -> None:
+        self._path = path(run_dir, whose)
         self._patience = Patience()
         self.reason = ""  #: why the plan is out of date; "": it is not
 
@@ -36,7 +43,7 @@ class Planning:
             if self._patience.of(_PLAN) is None:
                 logger.info("%s: asking hal-vmm for a new plan", reason)
             self._patience.tried(_PLAN, True, now)
-            _ask(path(self._run_dir), reason)
+            _ask(self._path, reason)
 
     def next_time(self, now: float) -> float:
         """Monotonic seconds at which to ask again; infinity: no need."""
