@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Callable, NoReturn
 
@@ -218,9 +220,34 @@ def test_stories_are_told_by_pytest(told: list[list[str]], monkeypatch: pytest.M
 def test_several_stories_are_told_side_by_side(told: list[list[str]], asked: list[str], jobs: int) -> None:
     assert command.main(asked) == 0
     options = [option for option in told[0] if "::" not in option]
-    assert (
-        options[-6:] == ["-n", str(jobs), "--dist", "loadgroup", "--capture", "no"] if jobs > 1 else "-n" not in told[0]
+    side_by_side = command._side_by_side(jobs)
+    assert options[len(options) - len(side_by_side) :] == side_by_side
+    assert ("-n" in options) == (jobs > 1)
+
+
+@pytest.mark.component
+def test_those_that_are_told_alone_are_told_by_one_process_and_last(tmp_path: Path) -> None:
+    """Not by two: each would switch on a server of its own, and wait for the other."""
+    (tmp_path / "test_group.py").write_text(
+        "import os, pathlib, pytest\n"
+        "alone = [pytest.param(n, marks=pytest.mark.xdist_group('several')) for n in range(3, 7)]\n"
+        "@pytest.mark.parametrize('number', [0, 1, 2, *alone])\n"
+        "def test_story(number):\n"
+        "    with open('told', 'a') as file:\n"
+        "        print(number, os.environ['PYTEST_XDIST_WORKER'], file=file)\n"
     )
+    arguments = [*command._side_by_side(2), "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", "."]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments, "test_group.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = [line.split() for line in (tmp_path / "told").read_text().splitlines()]
+    assert int(told[0][0]) < 3
+    assert len({worker for number, worker in told if int(number) >= 3}) == 1
 
 
 def test_kvm_that_cannot_nest_is_told_before_anything_is_built(
