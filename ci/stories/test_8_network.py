@@ -123,8 +123,9 @@ def test_new_nic(running: Site, description: Server) -> None:
     boots = running.product.boots()
     peer = running.insert_card(0, CARD)
     host.wait_until("ip", "link", "show", f"haltap{number}", seconds=180)
+    host.wait_until("sh", "-c", "hal netcfg status | grep -w 'next start'")
     (lan,) = [lan for lan in host.netcfg()["lans"] if lan["number"] == number]
-    assert lan["mac"] == CARD
+    assert (lan["mac"], lan["product_sees"], lan["next_start"]) == (CARD, None, True)
     assert host.netcfg()["problems"] == []
     assert running.product.boots() == boots, "it goes on meanwhile"
 
@@ -133,6 +134,7 @@ def test_new_nic(running: Site, description: Server) -> None:
     running.product.wait_until_ready()
     assert running.product.ask(f"cat /sys/class/net/eth{number}/address").strip() == CARD
     assert peer.ping(f"10.77.{number}.2", seconds=60)
+    assert [lan["product_sees"] for lan in host.netcfg()["lans"]] == [True] * (number + 1)
     for before in range(number):
         assert running.lan[before].ping(f"10.77.{before}.2", seconds=60), "and the others are what they were"
     assert set(peer.seen()) <= {CARD}

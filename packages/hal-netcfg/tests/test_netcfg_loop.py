@@ -392,6 +392,7 @@ def test_a_qemu_without_such_a_nic_is_not_asked_again_and_one_that_hangs_is(
         rig.qemu.answer = answer
         await rig.qemu.switch(True)
         await a_minute(rig)
+        assert rig.status()["product_links"] == ({"0": None} if answer is refuse else {})
         rig.qemu.answer = lambda: None
         await a_minute(rig)
 

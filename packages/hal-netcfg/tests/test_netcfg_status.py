@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 
@@ -58,7 +58,7 @@ def resident() -> Iterator[int]:
         yield pid
 
 
-def save(directory: Path, pid: int, network: Network = NETWORK, *outcomes: Outcome, **shown: bool) -> str:
+def save(directory: Path, pid: int, network: Network = NETWORK, *outcomes: Outcome, **shown: Optional[bool]) -> str:
     """What the resident writes."""
     path = STATUS.path(str(directory))
     report = Report(path)
@@ -92,14 +92,14 @@ def server(directory: Path) -> None:
 
 def test_everything_on_one_screen(directories: Path, resident: int, capsys: pytest.CaptureFixture[str]) -> None:
     server(directories)
-    save(directories, resident, NETWORK, _0=True, _1=False)
+    save(directories, resident, NETWORK, _0=True, _1=False, _2=None)
     assert status_command.main([]) == 0
     assert capsys.readouterr().out == (
         "LAN  NIC   DRIVER      LINK               PRODUCT SEES  MTU   ERRORS\n"
         "0    eno1  igb         1000 Mbit/s full   link          1500  7\n"
         "1    eno2  igb         10000 Mbit/s full  no link       1500  0       halbond1: active, MII up\n"
         "     eno3  igb         no link                          1500  0       not in halbond1\n"
-        "2    eno4  virtio_net  up                 no product    9000  0\n"
+        "2    eno4  virtio_net  up                 next start    9000  0\n"
         "3    -     -           no NIC             no product    -     -\n"
         "\n"
         "private link: host 169.254.72.1, product 169.254.72.2: the product is on it\n"
@@ -116,12 +116,13 @@ def test_everything_on_one_screen(directories: Path, resident: int, capsys: pyte
 
 def test_the_same_as_json(directories: Path, resident: int, capsys: pytest.CaptureFixture[str]) -> None:
     server(directories)
-    save(directories, resident, NETWORK, _0=True)
+    save(directories, resident, NETWORK, _0=True, _2=None)
     assert status_command.main(["--json"]) == 0
     status = json.loads(capsys.readouterr().out)
     assert status["running"] is True
     assert [lan["carrier"] for lan in status["lans"]] == [True, True, True, False]
     assert [lan["product_sees"] for lan in status["lans"]] == [True, None, None, None]
+    assert [lan["next_start"] for lan in status["lans"]] == [False, False, True, False]
     assert status["lans"][0]["nics"] == [
         {
             "name": "eno1",

@@ -66,7 +66,7 @@ def _collect(known: dict[str, Any]) -> dict[str, Any]:
     counts, hidden = _counts()
     return {
         "running": STATUS.resident(known) != 0,
-        "lans": [_lan(lan, known["product_links"].get(str(lan["number"]))) for lan in network["lans"]],
+        "lans": [_lan(lan, known["product_links"]) for lan in network["lans"]],
         "link": {**network["link"], "carrier": _carrier("haltapint")},
         "kept": network["kept"],
         "notes": [*network["notes"], *_clash(counts, network["link"])],
@@ -126,6 +126,8 @@ def render(status: dict[str, Any]) -> str:
 def _product_sees(lan: dict[str, Any]) -> str:
     if lan["product_sees"] is not None:
         return "link" if lan["product_sees"] else "no link"
+    if lan["next_start"]:
+        return "next start"
     # Its cable is no business of QEMU's, nor of hal-netcfg's.
     return {"vfio": "the NIC itself", "sriov": "a virtual function"}.get(lan["mode"], "no product")
 
@@ -143,7 +145,8 @@ def _link_text(nic: dict[str, Any]) -> str:
     return f"{speed} {nic['duplex']}".rstrip()
 
 
-def _lan(lan: dict[str, Any], shown: Optional[bool]) -> dict[str, Any]:
+def _lan(lan: dict[str, Any], shown: dict[str, Optional[bool]]) -> dict[str, Any]:
+    number = str(lan["number"])
     nics = [_nic(nic, f"halbond{lan['number']}" if lan["bond"] else "") for nic in lan["nics"]]
     return {
         "number": lan["number"],
@@ -153,7 +156,8 @@ def _lan(lan: dict[str, Any], shown: Optional[bool]) -> dict[str, Any]:
         "bridge": lan["bridge"],
         "bond": lan["bond"],
         "carrier": any(nic["carrier"] for nic in nics),
-        "product_sees": shown,
+        "product_sees": shown.get(number),
+        "next_start": number in shown and shown[number] is None,
         "nics": nics,
     }
 

@@ -124,7 +124,8 @@ class Loop:
             self._report.outcomes(await self._in_thread(lambda: self._put_right(sight, now)))
             self._plan(sight, now)
             self._look_at = min(self._look_at, self._patience.next_time(now), self._planning.next_time(now))
-        self._report.write(self._sight, {number: shown.up for number, shown in self._shown.items()})
+        told = {number: shown.up if shown.has_nic else None for number, shown in self._shown.items()}
+        self._report.write(self._sight, told)
 
     def _configure(self) -> None:
         """Read hal.toml where that is due. With a mistake in it the network is kept as it was configured before."""
@@ -197,11 +198,11 @@ class Loop:
                 logger.debug("lan-%d: %s", number, error)
                 return  # it may not even have been sent: the next look sends it again
             except QmpError as error:
-                # A NIC that the running product does not have: it gets it at its next start.
                 logger.debug("lan-%d: %s", number, error)
+                self._shown[number] = Shown(up, now, has_nic=False)
             else:
                 logger.info("LAN %d: the product's NIC has %s link", number, "a" if up else "no")
-            self._shown[number] = Shown(up, now)
+                self._shown[number] = Shown(up, now)
 
     async def _with_qemu(self, session: Session) -> None:
         """A QEMU has come: it knows nothing of cables yet."""

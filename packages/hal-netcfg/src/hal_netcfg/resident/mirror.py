@@ -23,6 +23,7 @@ class Shown:
 
     up: bool
     since: float  # monotonic seconds
+    has_nic: bool = True  # False: the running product does not have that NIC; it gets it at its next start
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, Optional
 
 from hal_core import atomic
 from hal_netcfg.engine import Sight
@@ -60,7 +60,7 @@ class Report:
         if self._problems.pop(what, None) is not None:
             logger.info("%s: is as it ought to be again", what)
 
-    def write(self, sight: Sight, shown: Mapping[int, bool]) -> None:
+    def write(self, sight: Sight, shown: Mapping[int, Optional[bool]]) -> None:
         """Replace the status file where something in it has changed."""
         content = json.dumps(self._content(sight, shown), indent=1) + "\n"
         if content == self._written:
@@ -71,7 +71,7 @@ class Report:
         except OSError as error:
             logger.error("the state is not saved, hal netcfg status will be wrong: %s", error)
 
-    def _content(self, sight: Sight, shown: Mapping[int, bool]) -> dict[str, Any]:
+    def _content(self, sight: Sight, shown: Mapping[int, Optional[bool]]) -> dict[str, Any]:
         return {
             "pid": os.getpid(),
             "network": sight.network.to_json(),
