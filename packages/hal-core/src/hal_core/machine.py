@@ -162,6 +162,11 @@ class SerialPort:
         return f"/dev/{self.name}"
 
 
+# A USB interface's class; with its subclass "boot interface" and protocol "keyboard" (HID 1.11, 4.2 and 4.3).
+HID = "03"
+BOOT_KEYBOARD = (HID, "01", "01")
+
+
 @dataclass(frozen=True)
 class UsbInterface:
     """What a USB device does: a composite device has several."""
@@ -192,6 +197,13 @@ class UsbDevice:
     configured: bool = True  # False: the kernel could not read what it is, or has no power for it
     interfaces: tuple[UsbInterface, ...] = ()
     hal_device: bool = False  # it carries a file system that the host has mounted: HAL's own
+    token: Optional[bool] = None  # of what looks like a keyboard: it is a security token (FIDO); None: not known
+
+    @property
+    def keyboard(self) -> bool:
+        """It looks like one, or a receiver: it types, and is nothing that no human works with, as a smart card is."""
+        kinds = {(interface.class_id, interface.subclass, interface.protocol) for interface in self.interfaces}
+        return BOOT_KEYBOARD in kinds and all(class_id == HID for class_id, _, _ in kinds)
 
 
 @dataclass(frozen=True)
