@@ -202,8 +202,9 @@ class UsbDevice:
     @property
     def keyboard(self) -> bool:
         """It looks like one, or a receiver: it types, and is nothing that no human works with, as a smart card is."""
-        kinds = {(interface.class_id, interface.subclass, interface.protocol) for interface in self.interfaces}
-        return BOOT_KEYBOARD in kinds and all(class_id == HID for class_id, _, _ in kinds)
+        return all(one.class_id == HID for one in self.interfaces) and any(
+            (one.class_id, one.subclass, one.protocol) == BOOT_KEYBOARD for one in self.interfaces
+        )
 
 
 @dataclass(frozen=True)

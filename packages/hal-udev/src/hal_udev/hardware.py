@@ -59,8 +59,9 @@ class Hardware:
         # One without numbers has been pulled out while it was being read.
         here = tuple(device for device in devices if device.bus is not None and device.number is not None)
         # A token is one until it is pulled out; also while the product configures it, and it has no interfaces.
+        known = self.tokens
         self._tokens = frozenset(
-            tokens.of(one) for one in here if one.token or (one.token is None and tokens.of(one) in self.tokens)
+            tokens.of(one) for one in here if one.token or (known and one.token is None and tokens.of(one) in known)
         )
         return here
 
@@ -122,7 +123,7 @@ class Hardware:
 
 def _is_doubtful(device: UsbDevice) -> bool:
     """It may be a keyboard, or a token."""
-    return device.keyboard and device.token is None
+    return device.token is None and device.keyboard
 
 
 def console_needs_keyboard(run_dir: str) -> bool:
