@@ -76,6 +76,21 @@ def test_while_not_every_interface_has_told_it_is_not_known_what_it_is(missing: 
     assert found["1-4.1"].token == (True if missing == 0 else None), "one that says FIDO is enough"
 
 
+@pytest.mark.parametrize("written_down", [False, True])
+def test_as_long_as_the_kernel_is_at_it_a_token_may_be_told_as_a_keyboard_alone(written_down: bool) -> None:
+    """Its second interface comes a moment after the first; also when the product configures it anew."""
+    one = dataclasses.replace(TOKEN, interfaces=TOKEN.interfaces[:1])
+    laid_out = synthetic.layout(dataclasses.replace(MACHINE, usb=(one,)))
+    directory = "/sys/devices/pci0000:00/0000:f0:00.0/usb1/1-4/1-4.1"
+    assert f"{directory}/devnum" in laid_out.files
+    if written_down:
+        laid_out.files[usb.TOKENS] = tokens.text([tokens.of(one)]).encode()
+    laid_out.files[f"{directory}/bNumInterfaces"] = b" 2\n"
+    assert read(laid_out)["1-4.1"].token == (True if written_down else None)
+    laid_out.files[f"{directory}/bNumInterfaces"] = b" 1\n"
+    assert read(laid_out)["1-4.1"].token is False
+
+
 def test_nothing_is_asked_of_what_is_no_keyboard() -> None:
     mouse = synthetic.usb_plugged("1-1", interfaces=(UsbInterface(0, "03", "01", "02", "usbhid"),))
     laid_out = synthetic.layout(dataclasses.replace(MACHINE, usb=(mouse,)))

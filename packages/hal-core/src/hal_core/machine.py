@@ -201,7 +201,7 @@ class UsbDevice:
 
     @property
     def keyboard(self) -> bool:
-        """It looks like one, or a receiver: it types, and is nothing that no human works with, as a smart card is."""
+        """It looks like one, or like a receiver: it types, and all of it is HID, unlike a token with a smart card."""
         return all(one.class_id == HID for one in self.interfaces) and any(
             (one.class_id, one.subclass, one.protocol) == BOOT_KEYBOARD for one in self.interfaces
         )

@@ -90,11 +90,14 @@ def _interface(tree: Tree, name: str) -> UsbInterface:
 
 
 def _is_token(tree: Tree, device: UsbDevice, names: Iterable[str]) -> Optional[bool]:
-    """None: the host's HID drivers have not (yet) told of every interface, and nobody has written it down."""
+    """None: the host's HID drivers have not (yet) told of every interface, and nobody has written it down.
+
+    The kernel registers one interface after the other, and has the driver read each at once.
+    """
     told = [_usage_pages(tree, name) for name in names if name.startswith(f"{device.port}:")]
     if any(pages and hidreport.FIDO in pages for pages in told):
         return True
-    if None not in told:
+    if None not in told and tree.integer(f"{ROOT}/{device.port}/bNumInterfaces") in (None, len(told)):
         return False
     return True if tokens.of(device) in tokens.parsed(tree.text(TOKENS)) else None
 
