@@ -80,12 +80,12 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(running: bool = True) -> AsyncIterator[Bench]:
+async def bench(running: bool = True, server: Optional[FakeServer] = None) -> AsyncIterator[Bench]:
     """With a product that runs."""
     buses = [{"bus": bus, "ports": ports} for bus, ports in BUSES.items()]
     with open(planfile.path(paths.run_dir()), "w", encoding="utf-8") as file:
         json.dump({"usb_buses": buses, "serial": []}, file)
-    server, bell = FakeServer(), Bell()
+    server, bell = server or FakeServer(), Bell()
     qemu = ModelQemu(server, BUSES, lambda _: None)
     if running:
         qemu.start()

@@ -27,6 +27,8 @@ DEVICES = (
     synthetic.usb_plugged("1-1.4", serial="S1", manufacturer="Acme"),
     synthetic.usb_plugged("1-2", serial="", product="", manufacturer="", driver="", class_id="ff"),
     synthetic.usb_plugged("1-5", product="Keyboard", interfaces=(UsbInterface(0, "03", "01", "01", "usbhid"),)),
+    synthetic.usb_token("1-6"),
+    synthetic.usb_token("1-7", driver="usbfs", number=6),
 )
 
 
@@ -62,6 +64,9 @@ def test_plan(server: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert rows["1-1.4"].endswith("Acme Stick (0781:5571) S1 goes to xhci.0 port 1 every device")
     assert rows["1-2"].endswith("0781:5571 - goes to xhci.0 port 2 every device")
     assert rows["1-5"].endswith("stays with the host built in: the keyboard of hal-console")
+    for port, place in (("1-6", 3), ("1-7", 4)):
+        rule = "built in: a security token (FIDO), no keyboard though it types"
+        assert rows[port].endswith(f"Synth Token (1050:0403) - goes to xhci.0 port {place} {rule}")
     planned = json.loads(said(capsys, "plan", "--json", "--root", server))
     found = {one["port"]: (one["action"], one["place"]) for one in planned["devices"]}
     assert found["1-1.4"] == ("give", {"bus": "xhci.0", "port": 1})
@@ -87,6 +92,8 @@ def test_plan_of_a_server_where_it_is_not_known_what_hal_runs_from(tmp_path: Pat
         "1-1.4": True,
         "1-2": False,
         "1-5": True,
+        "1-6": False,
+        "1-7": False,
     }
 
 

@@ -61,6 +61,10 @@ for _ in range(3):
 assert heard()
 events.drain()
 assert not heard()
+sender.sendto(message("hid", DEVPATH="/devices/pci0000:00/0000:00:14.0/usb1/1-6/1-6:1.1/0003:1050:0403.0005"), (0, 2))
+assert heard(), "a driver of HID has read what a device is"
+events.drain()
+assert not heard()
 try:  # more than there is room for: the next read says so, and it is as good as an event
     for _ in range(100000):
         sender.sendto(message("usb", DEVPATH="/devices/x", PAD="x" * 1000), (0, 2))

@@ -7,10 +7,13 @@ import fcntl
 import os
 import struct
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
+from hal_core import paths, tokens
 from hal_core.errors import HostError
+from hal_core.facts.tree import DirectoryStore
 from hal_core.machine import UsbDevice, UsbInterface
 from hal_core.testing import synthetic
 from hal_udev import node
@@ -96,6 +99,152 @@ def test_udev_is_through_with_a_device_when_its_database_has_it(root: Path) -> N
     interfaces.write_text(" 1\n")
     assert hardware.is_settled(STICK)
     assert not hardware.is_settled(synthetic.usb_plugged("1-1.4", number=5, configured=False))
+
+
+# --- what looks like a keyboard
+
+
+RECEIVER, TOKEN = synthetic.usb_keyboard("1-2", number=7), synthetic.usb_token("1-4", number=8)
+
+
+class Typing:
+    """A server with a receiver and a token that types, and what the host's drivers and hal-udev do."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        synthetic.write_tree(str(root), synthetic.machine(disks=1, hal_disk=True, usb=(RECEIVER, TOKEN)))
+        (root / "run/udev/data").mkdir(parents=True, exist_ok=True)
+        for device in (RECEIVER, TOKEN):
+            (root / f"run/udev/data/c189:{node.minor(device)}").write_text("I:1\n")
+
+    def let_go(self, port: str) -> dict[str, bytes]:
+        """The host's drivers let go of it; what was read from it goes with them, and is given back for :meth:`take`."""
+        gone = {}
+        for interface in (self.root / "sys/bus/usb/devices").glob(f"{port}:*"):
+            (interface / "driver").unlink()
+            for descriptor in interface.resolve().glob("0003:*/report_descriptor"):
+                gone[str(descriptor)] = descriptor.read_bytes()
+                descriptor.unlink()
+                descriptor.parent.rmdir()
+        return gone
+
+    def take(self, port: str, read: dict[str, bytes]) -> None:
+        for interface in (self.root / "sys/bus/usb/devices").glob(f"{port}:*"):
+            (interface / "driver").symlink_to("/sys/bus/usb/drivers/usbhid")
+        for name, descriptor in read.items():
+            Path(name).parent.mkdir()
+            Path(name).write_bytes(descriptor)
+
+    def renumber(self, port: str, number: int) -> None:
+        (self.root / f"sys/bus/usb/devices/{port}/devnum").write_text(f"{number}\n")
+
+
+@pytest.fixture
+def typing(tmp_path: Path) -> Typing:
+    return Typing(tmp_path / "typing")
+
+
+def told(hardware: Hardware) -> tuple[Optional[bool], Optional[bool]]:
+    found = {device.port: device.token for device in hardware.look()}
+    return found["1-2"], found["1-4"]
+
+
+def test_a_token_is_one_until_it_is_pulled_out(typing: Typing) -> None:
+    hardware = Hardware(str(typing.root))
+    assert told(hardware) == (False, True)
+    assert hardware.tokens == {tokens.of(TOKEN)}
+    typing.let_go("1-4")
+    for _ in range(4):
+        assert told(hardware) == (False, True), "the product has it"
+    after = hardware.look_at("1-4")
+    assert after
+    assert (after.token, [one.driver for one in after.interfaces]) == (True, ["", ""])
+    for interface in (typing.root / "sys/bus/usb/devices").glob("1-4:*"):
+        interface.rename(interface.with_name(f"aside{interface.name[-1]}"))
+    assert told(hardware) == (False, None), "the product configures it: it looks like nothing at all"
+    assert hardware.tokens == {tokens.of(TOKEN)}
+    for interface in (typing.root / "sys/bus/usb/devices").glob("aside*"):
+        interface.rename(interface.with_name(f"1-4:1.{interface.name[-1]}"))
+    assert told(hardware) == (False, True)
+    typing.renumber("1-4", 9)
+    assert told(hardware) == (False, None), "another one, which may be a keyboard"
+    assert hardware.tokens == frozenset()
+
+
+def test_the_next_resident_knows_what_was_written_down(typing: Typing) -> None:
+    first = Hardware(str(typing.root))
+    first.look()
+    typing.let_go("1-4")
+    assert told(Hardware(str(typing.root))) == (False, None), "nobody has written anything down"
+    tokens.write(paths.run_dir(), first.tokens)
+    second = Hardware(str(typing.root))
+    assert told(second) == (False, True)
+    assert second.tokens == first.tokens
+    plain = Hardware(str(typing.root))
+    assert (after := plain.look_at("1-4"))
+    assert after.token, "also who has never looked at all of them"
+
+
+def test_what_a_driver_says_counts_more_than_what_was_written_down(typing: Typing) -> None:
+    tokens.write(paths.run_dir(), {tokens.of(RECEIVER)})
+    hardware = Hardware(str(typing.root))
+    assert told(hardware) == (False, True)
+    assert hardware.tokens == {tokens.of(TOKEN)}
+    typing.let_go("1-2")
+    assert told(hardware) == (None, True)
+
+
+def test_a_driver_that_comes_late_is_seen_however_late_it_comes(typing: Typing) -> None:
+    read = typing.let_go("1-4")
+    hardware = Hardware(str(typing.root))
+    for _ in range(4):
+        assert told(hardware) == (False, None)
+    typing.take("1-4", {})
+    for _ in range(4):
+        assert told(hardware) == (False, None), "usbhid has it, and no driver of its kind"
+    for name in read:
+        Path(name).parent.mkdir()
+        Path(name).write_bytes(b"")
+    for _ in range(4):
+        assert told(hardware) == (False, None)
+    for name, descriptor in read.items():
+        Path(name).write_bytes(descriptor)
+    assert told(hardware) == (False, True)
+
+
+def test_what_may_be_a_keyboard_or_a_token_is_not_settled(typing: Typing) -> None:
+    """Where no keyboard stays with the host, it would go at once, and nobody would ever know when one is to stay."""
+    hardware = Hardware(str(typing.root))
+
+    def settled() -> dict[str, bool]:
+        return {device.port: hardware.is_settled(device) for device in hardware.look()}
+
+    assert settled() == {"1-2": True, "1-4": True}
+    for port in ("1-2", "1-4"):
+        typing.let_go(port)
+    assert settled() == {"1-2": False, "1-4": True}
+    typing.renumber("1-4", 9)
+    (typing.root / "run/udev/data/c189:8").write_text("I:1\n")
+    assert settled() == {"1-2": False, "1-4": False}
+
+
+def test_a_look_asks_no_keyboard_twice_that_has_told(typing: Typing, monkeypatch: pytest.MonkeyPatch) -> None:
+    hardware = Hardware(str(typing.root))
+    asked: list[str] = []
+    real = DirectoryStore.data
+
+    def data(store: DirectoryStore, path: str) -> bytes:
+        asked.extend([path] if path.endswith("report_descriptor") else [])
+        return real(store, path)
+
+    monkeypatch.setattr(DirectoryStore, "data", data)
+    hardware.look()
+    assert len(asked) == 4
+    hardware.look()  # a driver's serial ports come a moment after the driver: see there
+    asked.clear()
+    for _ in range(3):
+        hardware.look()
+    assert asked == []
 
 
 def test_minor_numbers_are_those_of_linux() -> None:

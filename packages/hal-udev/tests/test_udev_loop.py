@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench_of_fakes import BUSES, PATIENCE, Bench, bench, open_files
-from hal_core import paths
+from hal_core import paths, tokens
 from hal_core.errors import QmpRefused
 from hal_core.machine import UsbDevice, UsbInterface
 from hal_core.testing import synthetic
@@ -25,6 +25,7 @@ from hal_udev import pins
 from hal_udev.config import KeepConfig, UdevConfig
 from hal_udev.plan import planfile
 from hal_udev.resident import loop as loop_module
+from hal_udev.testing.server import FakeServer
 
 
 def with_bench(story: Callable[[Bench], Awaitable[None]], running: bool = True) -> None:
@@ -407,6 +408,71 @@ def test_the_consoles_keyboard_goes_and_comes_with_hal_console(directories: Path
             marker.touch()
             one.ring()
             await one.until(lambda: one.states() == {"1-1": "kept"} and not one.qemu.devices)
+
+    with_bench(story)
+
+
+def needed_keyboard(directories: Path) -> None:
+    (directories / "run/console").mkdir()
+    (directories / "run/console/keyboard").touch()
+
+
+def test_a_token_of_which_nobody_knows_any_more_is_asked_once(directories: Path) -> None:
+    """The product has it, and what was written down is lost: the host's driver tells again, and the product gets it."""
+    needed_keyboard(directories)
+
+    class Server(FakeServer):
+        def give_back(self, device: UsbDevice) -> None:
+            super().give_back(device)
+            self.plugged[device.port] = replace(self.plugged[device.port], token=True)
+
+    async def story() -> None:
+        async with bench(server=Server()) as one:
+            one.server.plug(synthetic.usb_token("1-1"))
+            async with one.resident():
+                await one.until_the_product_has_what_is_plugged()
+            one.server.plugged["1-1"] = replace(one.server.plugged["1-1"], token=None)
+            one.qemu.commands.clear()
+            async with one.resident():
+                await one.until(lambda: one.server.given_back == ["1-1"], "it is not asked")
+                await one.until_the_product_has_what_is_plugged()
+                await one.until(lambda: one.states() == {"1-1": "attached"})
+                assert one.qemu.commands.count("device_del") == 1
+
+    asyncio.run(story())
+
+
+def test_tokens_are_written_down_before_the_product_has_them(directories: Path) -> None:
+    token = synthetic.usb_token("1-1")
+    seen = []
+
+    async def story(one: Bench) -> None:
+        one.server.on_open = lambda device: seen.append(tokens.read(paths.run_dir()))
+        one.server.plug(token)
+        async with one.resident():
+            await one.until_the_product_has_what_is_plugged()
+            assert seen == [{tokens.of(one.server.plugged["1-1"])}]
+            one.server.pull("1-1")
+            one.ring()
+            await one.until(lambda: tokens.read(paths.run_dir()) == frozenset(), "it is gone")
+
+    with_bench(story)
+
+
+def test_tokens_that_cannot_be_written_down_go_to_the_product_all_the_same(directories: Path) -> None:
+    needed_keyboard(directories)
+    path = Path(tokens.path(paths.run_dir()))
+    path.mkdir()  # in the way
+
+    async def story(one: Bench) -> None:
+        one.server.plug(synthetic.usb_token("1-1"))
+        async with one.resident():
+            await one.until(lambda: one.states() == {"1-1": "attached"})
+            await one.until(lambda: "tokens.json is not written: Is a directory" in str(one.status()["problems"]))
+            path.rmdir()
+            one.ring()
+            await one.until(lambda: one.status()["problems"] == [])
+            assert len(tokens.read(paths.run_dir())) == 1
 
     with_bench(story)
 

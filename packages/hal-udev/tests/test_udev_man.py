@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hal_core import tokens
 from hal_core.config import declared
 from hal_core.patience import FIRST_SECONDS
 from hal_core.testing import manpage
@@ -74,6 +75,7 @@ def test_every_file_that_the_page_names_is_one_of_ours(page: str, monkeypatch: p
     text = manpage.section(page, "FILES")
     for path in (planfile.path("/run/hal"), STATUS.path("/run/hal"), pins.path(), udevrules.path()):
         assert path in text, path
+    assert tokens.path("/run/hal") in text
     assert hardware.KEYBOARD.join(("/run/hal/", "")) in text
 
 

@@ -49,10 +49,20 @@ def test_the_consoles_keyboard_stays_while_it_is_needed() -> None:
     keys, pointer = KEYBOARD.interfaces[0], UsbInterface(1, "03", "01", "02", "usbhid")
     assert not keeps(synthetic.usb_plugged("1-2", interfaces=(pointer,)), around=needed)
     assert keeps(synthetic.usb_plugged("1-2", interfaces=(keys, pointer)), around=needed), "a receiver"
-    fido = UsbInterface(1, "03", "00", "00", "usbhid")
-    assert keeps(synthetic.usb_plugged("1-2", interfaces=(keys, fido)), around=needed), "as a receiver looks, too"
     card = UsbInterface(2, "0b", "00", "00", "")
     assert not keeps(synthetic.usb_plugged("1-2", interfaces=(keys, card)), around=needed), "a token that types"
+
+
+def test_a_token_that_looks_like_a_keyboard_goes_to_the_product() -> None:
+    needed = Surroundings(console=True)
+    token = synthetic.usb_token("1-2")
+    assert rules.decide(token, (), needed) == Verdict(
+        False, "built in: a security token (FIDO), no keyboard though it types"
+    )
+    assert rules.decide(token, (), PLAIN) == Verdict(False, "every device")
+    for doubtful in (None, False):
+        assert keeps(synthetic.usb_token("1-2", token=doubtful), around=needed), "the console has its keyboard"
+    assert keeps(token, KeepConfig(class_="hid"), around=needed), "hal.toml comes first"
 
 
 def test_an_adapter_that_is_a_com_port_of_the_products_stays() -> None:

@@ -10,6 +10,7 @@ import operator
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,7 @@ pytestmark = [
 
 STICK, KEY, DVD = recording("stick"), recording("key"), recording("dvd")
 HUB, AUDIO, SERIAL = recording("hub"), recording("audio"), recording("serial")  # all three behind the hub
+TOKEN = recording("token")  # a keyboard and FIDO, and nothing else
 TOLD_APART = ("port", "path", "bus", "number", "vendor_id", "product_id", "serial")
 ADD_CHANGE_REMOVE = ("add", "change", "remove")
 
@@ -49,6 +51,11 @@ def another(text: str, *changes: tuple[str, str]) -> str:
         assert old in text
         text = text.replace(old, new)
     return text
+
+
+def without(text: str, kind: str) -> str:
+    """A recording of the same device without those devices of which a driver has made it so many: "/0003:"."""
+    return "\n\n".join(one for one in text.split("\n\n") if kind not in one.partition("\n")[0])
 
 
 # A cable like the one in port 3 of the hub, in port 4. udev gives the name that is in both their rights to one of them.
@@ -155,6 +162,39 @@ def test_the_built_in_rules_know_each_of_them(full: Server) -> None:
     )
 
 
+def test_a_token_is_told_from_a_keyboard_by_what_hids_drivers_have_read(server: Server) -> None:
+    server.add(KEY, HUB, TOKEN)
+    server.do("mount", "8:1")
+    found = server.look()
+    kinds = [(one.class_id, one.subclass, one.protocol, one.driver) for one in found["1-6"].interfaces]
+    assert kinds == [("03", "01", "01", "usbhid"), ("03", "00", "00", "usbhid")]
+    assert (found["1-6"].keyboard, found["1-6"].token) == (True, True)
+    assert (found["1-4.1"].keyboard, found["1-4.1"].token) == (True, False)
+    assert server.do("is_settled", "1-6")
+    plan = server.plan()
+    assert (plan["1-4.1"].keep, plan["1-4.1"].rule) == (True, "built in: the keyboard of hal-console")
+    assert (plan["1-6"].keep, plan["1-6"].rule) == (
+        False,
+        "built in: a security token (FIDO), no keyboard though it types",
+    )
+    assert str(plan["1-6"].place) == "xhci.0 port 1"
+    assert server.do("look_through_the_c_library") == {port: found[port] for port in found}
+
+
+def test_until_hids_drivers_have_read_it_a_token_may_be_a_keyboard(server: Server) -> None:
+    def is_doubtful() -> bool:
+        one = server.look()["1-6"]
+        return one.keyboard and one.token is None and server.plan()["1-6"].keep and not server.do("is_settled", "1-6")
+
+    server.add(without(TOKEN, "/0003:"))
+    assert is_doubtful()
+    server.add(TOKEN)
+    server.do("set_attribute", path_of(TOKEN, "0003:1050:0403.0005"), "report_descriptor", "")
+    assert is_doubtful(), "usbhid has it, and no driver of its kind"
+    server.do("set_attribute", path_of(TOKEN, "0003:1050:0403.0005"), "report_descriptor", "\x06\x00\x7f")
+    assert server.look()["1-6"].token is False
+
+
 def test_rules_of_hal_toml_find_a_recorded_device(full: Server) -> None:
     by_rule = (
         (KeepConfig(class_="audio"), {"1-4.2"}),
@@ -217,11 +257,23 @@ def test_a_usb_device_a_disk_and_a_drive_wake_the_resident(server: Server) -> No
             assert said == ([(action, f"/dev/{name}")] if name in ("sdb", "sr0") else [])
 
 
-def test_nothing_else_wakes_it(server: Server) -> None:
-    """A partition, what a disk is to SCSI, a serial port, the USB controller."""
-    server.add(SERIAL, STICK)
+def test_a_device_of_hid_wakes_it(server: Server) -> None:
+    """It comes last, and tells a token from a keyboard."""
+    server.add(TOKEN)
     server.do("listen")
-    others = ((STICK, "sdb1"), (STICK, "6:0:0:0"), (STICK, "host6"), (SERIAL, "ttyUSB0"), (SERIAL, "0000:00:14.0"))
+    for action in ("add", "bind", "change", "unbind", "remove"):
+        server.uevent(path_of(TOKEN, "0003:1050:0403.0005"), action)
+        assert server.is_heard(), action
+        assert server.drain() == []
+        assert not server.is_heard()
+
+
+def test_nothing_else_wakes_it(server: Server) -> None:
+    """A partition, what a disk is to SCSI, a serial port, the raw device of HID, the USB controller."""
+    server.add(SERIAL, STICK, TOKEN)
+    server.do("listen")
+    of_the_stick = ((STICK, "sdb1"), (STICK, "6:0:0:0"), (STICK, "host6"))
+    others = (*of_the_stick, (SERIAL, "ttyUSB0"), (TOKEN, "hidraw4"), (SERIAL, "0000:00:14.0"))
     for action in ADD_CHANGE_REMOVE:
         for text, name in others:
             server.uevent(path_of(text, name), action)
@@ -313,6 +365,57 @@ def test_pulled_out_at_any_moment_of_a_look_it_harms_nothing(
 
 
 # --- all of it together
+
+
+@pytest.fixture
+def needed_keyboard(directories: Path) -> None:
+    """Hal-console needs it. Before the server, whose process is told where that is written."""
+    (directories / "run/console").mkdir()
+    (directories / "run/console/keyboard").touch()
+
+
+@pytest.mark.usefixtures("needed_keyboard")
+class TestTokensAndKeyboards:
+    """The host's keyboard stays, and the token goes, whatever happens to either."""
+
+    def test_a_token_goes_and_stays_with_the_product_and_a_keyboard_never_goes(self, server: Server) -> None:
+        server.add(KEY, HUB)
+        server.do("mount", "8:1")
+        again = without(numbered(TOKEN, "1-6", 9), "/hidraw/")  # which umockdev 0.17 does not take a second time
+        told = server.do(
+            "resident",
+            ([("plug", TOKEN, "1-6")], {"1-4.1": 0, "1-6": 5}),
+            ([("plug", DVD, "1-5")], {"1-4.1": 0, "1-5": 4, "1-6": 5}),  # it looks again
+            ([("restart", "", "")], {"1-4.1": 0, "1-5": 4, "1-6": 5}),
+            ([("unplug", DVD, "1-5")], {"1-4.1": 0, "1-6": 5}),
+            ([("unplug", TOKEN, "1-6"), ("plug", again, "1-6")], {"1-4.1": 0, "1-6": 9}),
+            ([("restart", "", ""), ("restart", "", "")], {"1-4.1": 0, "1-6": 9}),
+        )
+        assert told.count("device_add") == 3, "the token, the drive, the token"
+        assert told.count("device_del") == 2, "and two that were pulled out"
+
+    def test_a_driver_that_comes_late_gives_a_token_to_the_product(self, server: Server) -> None:
+        server.add(KEY)
+        server.do("mount", "8:1")
+        early = without(TOKEN, "/0003:")
+        server.do(
+            "resident",
+            ([("plug", early, "1-6")], {"1-6": 0}),
+            ([("plug", without(TOKEN, "0403.0005"), "0003:1050:0403.0004")], {"1-6": 0}),
+            ([("plug", TOKEN, "0003:1050:0403.0005")], {"1-6": 5}),
+        )
+
+    def test_in_the_place_of_a_token_a_keyboard_is_a_keyboard(self, server: Server) -> None:
+        """Plugged in while hal-udev is not there to see it."""
+        server.add(KEY)
+        server.do("mount", "8:1")
+        plain = without(without(TOKEN, "/1-6:1.1"), "/0003:")
+        told = server.do(
+            "resident",
+            ([("plug", TOKEN, "1-6")], {"1-6": 5}),
+            ([("unplug", TOKEN, "1-6"), ("plug", numbered(plain, "1-6", 7), "1-6"), ("restart", "", "")], {"1-6": 0}),
+        )
+        assert told.count("device_add") == 1
 
 
 def test_the_product_has_what_is_plugged_in_whatever_came_before(server: Server) -> None:

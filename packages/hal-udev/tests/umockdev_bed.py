@@ -28,7 +28,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Optional
@@ -376,35 +376,53 @@ class Bed:
             for number, one in enumerate(going):
                 os.rename(f"{aside}/{number}", one)
 
-    def resident(self, *chapters: tuple[Sequence[tuple[str, str, str]], dict[str, int]]) -> None:
+    def resident(self, *chapters: tuple[Sequence[tuple[str, str, str]], dict[str, int]]) -> list[str]:
         """The resident's loop, with a model of a QEMU. It does not look by itself: only libudev wakes it.
 
-        :param chapters: what happens, and what the product then has when the loop has come to rest, as numbers by port.
-            What happens is "plug" or "unplug", a recording, and a device in it; nobody waits for anything in between.
+        :param chapters: what happens, and what the product then has when the loop has come to rest, as numbers by port;
+            0: it stays with the host. What happens is "plug" or "unplug", a recording, and a device in it; nobody waits
+            for anything in between. Or another resident takes over: "restart".
+        :return: what QEMU was told.
         """
         with mock.patch.object(loop_module, "LONGEST_REST_SECONDS", 10 * PATIENCE):
-            asyncio.run(self._resident(chapters))
+            return asyncio.run(self._residents(chapters))
 
-    async def _resident(self, chapters: Sequence[tuple[Sequence[tuple[str, str, str]], dict[str, int]]]) -> None:
+    async def _residents(self, chapters: Sequence[tuple[Sequence[tuple[str, str, str]], dict[str, int]]]) -> list[str]:
         buses = [{"bus": bus.name, "ports": bus.ports} for bus in product.USUAL.buses]
         Path(planfile.path(paths.run_dir())).write_text(json.dumps({"usb_buses": buses, "serial": []}))
-        there = _Recorded(self.root)
-        qemu = ModelQemu(there, {bus.name: bus.ports for bus in product.USUAL.buses}, lambda _: None)
+        qemu = ModelQemu(FakeServer(), {bus.name: bus.ports for bus in product.USUAL.buses}, lambda _: None)
         qemu.start()
+        end = self._begin(qemu)
+        try:
+            for happens, wanted in chapters:
+                for what, text, name in happens:
+                    if what == "restart":
+                        await end()
+                        with suppress(FileNotFoundError):
+                            os.unlink(STATUS.path(paths.run_dir()))
+                        end = self._begin(qemu)
+                    else:
+                        await self._happen(what, text, name)
+                until = time.monotonic() + PATIENCE
+                while not _is_at_rest(qemu, wanted):
+                    assert time.monotonic() < until, f"QEMU has {qemu.seen()}, {qemu.fdsets}; {_states()}"
+                    await asyncio.sleep(0.005)  # the code under test has no event for "the test may look now"
+        finally:
+            await end()
+        return qemu.commands
+
+    def _begin(self, qemu: ModelQemu) -> Callable[[], Awaitable[None]]:
+        """:return: ends it."""
+        qemu._server = there = _Recorded(self.root, self.pull)
         loop = Loop(there, UdevConfig(), paths.run_dir(), lambda _: None, qemu)
         qemu.tell = loop._event  # as its own session would
         task = asyncio.create_task(loop.run(Events()))
-        try:
-            for happens, wanted in chapters:
-                for one in happens:
-                    await self._happen(*one)
-                until = time.monotonic() + PATIENCE
-                while qemu.seen() != wanted or qemu.fdsets or _attached() != set(wanted):
-                    assert time.monotonic() < until, f"QEMU has {qemu.seen()}, {qemu.fdsets}; attached: {_attached()}"
-                    await asyncio.sleep(0.005)  # the code under test has no event for "the test may look now"
-        finally:
+
+        async def end() -> None:
             loop.stop()
             await asyncio.wait_for(task, PATIENCE)
+
+        return end
 
     async def _happen(self, what: str, text: str, name: str) -> None:
         path = path_of(text, name)
@@ -422,11 +440,18 @@ class Bed:
         return [one[len(self.root) :] for one in sorted(found, key=len, reverse=upwards)]
 
 
-def _attached() -> set[str]:
-    """The ports of which the loop says that it has looked at them since, and that all is well."""
+def _is_at_rest(qemu: ModelQemu, wanted: dict[str, int]) -> bool:
+    """The loop says of each device that it has looked at it since, and that all is well."""
+    states, given = _states(), {port: number for port, number in wanted.items() if number}
+    attached = {port for port, state in states.items() if state == "attached"}
+    kept = all(states.get(port) == "kept" for port, number in wanted.items() if not number)
+    return kept and attached == set(given) and qemu.seen() == given and not qemu.fdsets
+
+
+def _states() -> dict[str, str]:
     path = Path(STATUS.path(paths.run_dir()))
     devices = json.loads(path.read_text())["devices"] if path.exists() else []
-    return {one["port"] for one in devices if one["state"] == "attached"}
+    return {one["port"]: one["state"] for one in devices}
 
 
 class _Watched(DirectoryStore):
@@ -445,14 +470,15 @@ class _Watched(DirectoryStore):
 class _Recorded(FakeServer):
     """What is plugged in is what umockdev says. FAKE: the node; umockdev has no ioctl by which a driver lets go."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, pull: Callable[[str], None]) -> None:
         super().__init__()
         self._directory = root
         self._real = Hardware(root)
+        self._pull = pull
 
     def look(self) -> tuple[UsbDevice, ...]:
         devices = self._real.look()
-        self.own_known = self._real.own_known
+        self.own_known, self._tokens = self._real.own_known, self._real.tokens
         self.plugged = {device.port: device for device in devices}
         return devices
 
@@ -463,9 +489,12 @@ class _Recorded(FakeServer):
         return self._real.is_settled(device)
 
     def open(self, device: UsbDevice) -> int:
+        """A driver takes with it what it has made of the device: of those, nothing else says what HID devices are."""
         for interface in Path(f"{self._directory}/sys/bus/usb/devices").glob(f"{device.port}:*"):
             with suppress(FileNotFoundError):
                 os.unlink(interface / "driver")
+            for made in interface.resolve().glob("0003:*"):
+                self._pull(str(made)[len(self._directory) :])
         return os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
 
 

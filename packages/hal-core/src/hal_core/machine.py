@@ -162,6 +162,11 @@ class SerialPort:
         return f"/dev/{self.name}"
 
 
+# A USB interface's class; with its subclass "boot interface" and protocol "keyboard" (HID 1.11, 4.2 and 4.3).
+HID = "03"
+BOOT_KEYBOARD = (HID, "01", "01")
+
+
 @dataclass(frozen=True)
 class UsbInterface:
     """What a USB device does: a composite device has several."""
@@ -192,6 +197,14 @@ class UsbDevice:
     configured: bool = True  # False: the kernel could not read what it is, or has no power for it
     interfaces: tuple[UsbInterface, ...] = ()
     hal_device: bool = False  # it carries a file system that the host has mounted: HAL's own
+    token: Optional[bool] = None  # of what looks like a keyboard: it is a security token (FIDO); None: not known
+
+    @property
+    def keyboard(self) -> bool:
+        """It looks like one, or like a receiver: it types, and all of it is HID, unlike a token with a smart card."""
+        return all(one.class_id == HID for one in self.interfaces) and any(
+            (one.class_id, one.subclass, one.protocol) == BOOT_KEYBOARD for one in self.interfaces
+        )
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ import os
 from collections.abc import Sequence
 from typing import Optional
 
-from hal_core import facts
+from hal_core import facts, paths, tokens
 from hal_core.facts import udevdb, usb
 from hal_core.facts.tree import DirectoryStore, Tree
 from hal_core.machine import UsbDevice
+from hal_core.tokens import Token
 from hal_udev import node
 from hal_udev.plan.rules import Surroundings
 
@@ -37,6 +38,14 @@ class Hardware:
         self.own_known = True  # as of the last look
         self._last: dict[str, UsbDevice] = {}  # by port: what was read in full, the last time
         self._same: set[str] = set()  # ports whose device was read in full twice, and was the same
+        self._tokens: Optional[frozenset[Token]] = None  # None: nobody has asked yet
+
+    @property
+    def tokens(self) -> frozenset[Token]:
+        """Of what looks like a keyboard, as of the last look: to be written down, for the next resident."""
+        if self._tokens is None:
+            self._tokens = tokens.read(paths.run_dir())
+        return self._tokens
 
     def look(self) -> tuple[UsbDevice, ...]:
         """Everything that is plugged in at this moment."""
@@ -48,7 +57,13 @@ class Hardware:
         self._same = {one.port for one in devices if self._last.get(one.port) == one}
         self._last = {one.port: one for one in devices}
         # One without numbers has been pulled out while it was being read.
-        return tuple(device for device in devices if device.bus is not None and device.number is not None)
+        here = tuple(device for device in devices if device.bus is not None and device.number is not None)
+        # A token is one until it is pulled out; also while the product configures it, and it has no interfaces.
+        known = self.tokens
+        self._tokens = frozenset(
+            tokens.of(one) for one in here if one.token or (known and one.token is None and tokens.of(one) in known)
+        )
+        return here
 
     def look_at(self, port: str) -> Optional[UsbDevice]:
         """What is in this port now; None: nothing."""
@@ -60,11 +75,12 @@ class Hardware:
 
     def is_settled(self, device: UsbDevice) -> bool:
         """The kernel has registered all of its interfaces, by which rules decide, and udev's rules are through with it:
-        it then has a file in udev's database.
+        it then has a file in udev's database. Of what looks like a keyboard, the drivers have read what it really is:
+        nobody can ask any more when the product has it.
         """
         tree = self._tree()
         count = tree.integer(f"{usb.ROOT}/{device.port}/bNumInterfaces")
-        if not device.configured or count not in (None, len(device.interfaces)):
+        if not device.configured or count not in (None, len(device.interfaces)) or _is_doubtful(device):
             return False
         return tree.exists(f"{udevdb.DIRECTORY}/c{node.MAJOR}:{node.minor(device)}")
 
@@ -82,7 +98,8 @@ class Hardware:
         Twice in full, because a driver's serial ports come a moment after the driver.
         """
         known, directory = self._last.get(port), f"{usb.ROOT}/{port}"
-        if known and port in self._same and tree.integer(f"{directory}/devnum") == known.number:
+        sure = known and port in self._same and not _is_doubtful(known)
+        if known and sure and tree.integer(f"{directory}/devnum") == known.number:
             interfaces = [name for name in names if name.startswith(f"{port}:")]
             drivers = [tree.link(f"{usb.ROOT}/{name}/driver") for name in interfaces]
             configured = tree.integer(f"{directory}/bConfigurationValue") is not None
@@ -100,7 +117,13 @@ class Hardware:
         return os.path.join(self.root, f"dev/bus/usb/{device.bus:03d}/{device.number:03d}")
 
     def _tree(self) -> Tree:
-        return Tree(DirectoryStore(self.root))
+        known = {usb.TOKENS: tokens.text(self.tokens).encode()} if self.tokens else {}
+        return Tree(DirectoryStore(self.root), known)
+
+
+def _is_doubtful(device: UsbDevice) -> bool:
+    """It may be a keyboard, or a token."""
+    return device.token is None and device.keyboard
 
 
 def console_needs_keyboard(run_dir: str) -> bool:

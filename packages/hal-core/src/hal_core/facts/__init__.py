@@ -73,7 +73,7 @@ def read_tree(tree: Tree, live_host: bool = False) -> Machine:
 def open_tree(root: str) -> Tree:
     """The files at ``root``; raises as :func:`read` does."""
     if is_live(root):
-        return Tree(DirectoryStore("/"), {**live.permanent_addresses(), **live.lent_nics()})
+        return Tree(DirectoryStore("/"), {**live.permanent_addresses(), **live.lent_nics(), **live.usb_tokens()})
     try:
         if os.path.isdir(root):
             return Tree(_inside(root, DirectoryStore(root)))

@@ -1,4 +1,4 @@
-"""What no file of the kernel's tells: a NIC's permanent address, whether KVM is there, which NICs HAL has handed over.
+"""What no file of the kernel's tells: a NIC's permanent address, whether KVM is there, what HAL has handed over.
 
 The thin edge of the facts: never called for a recorded machine. A recording holds addresses and NICs as files.
 """
@@ -11,8 +11,8 @@ import os
 import socket
 import struct
 
-from hal_core import lent, paths
-from hal_core.facts import nics
+from hal_core import lent, paths, tokens
+from hal_core.facts import nics, usb
 
 _SIOCETHTOOL = 0x8946  # include/uapi/linux/sockios.h
 _ETHTOOL_GPERMADDR = 0x20  # include/uapi/linux/ethtool.h
@@ -31,6 +31,12 @@ def lent_nics() -> dict[str, bytes]:
             return {nics.LENT: file.read()}
     except OSError:
         return {}
+
+
+def usb_tokens() -> dict[str, bytes]:
+    """The file that facts look for at :data:`usb.TOKENS`; none where no token is plugged in."""
+    found = tokens.read(paths.run_dir())
+    return {usb.TOKENS: tokens.text(found).encode()} if found else {}
 
 
 def permanent_addresses() -> dict[str, bytes]:

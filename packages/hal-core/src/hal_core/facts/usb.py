@@ -1,19 +1,27 @@
-"""USB devices (Documentation/ABI/stable/sysfs-bus-usb of Linux); not root hubs, which are part of their controller."""
+"""USB devices (Documentation/ABI/stable/sysfs-bus-usb of Linux); not root hubs, which are part of their controller.
+
+A security token that types looks like a keyboard with more than one interface, as a receiver does, too. Its report
+descriptors tell, which are in sysfs for as long as the host's HID drivers have it: :mod:`hal_core.tokens`.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Iterable
 from typing import Optional
 
-from hal_core.facts import blockdev, hal_device
+from hal_core import tokens
+from hal_core.facts import blockdev, hal_device, hidreport
 from hal_core.facts.tree import Tree
 from hal_core.machine import UsbDevice, UsbInterface
 
 ROOT = "/sys/bus/usb/devices"
 HUB_CLASS = "09"  # USB 2.0 specification, 11.23.1
+TOKENS = "/hal/usb-tokens"  # where a recording keeps what hal-udev has written down of tokens
 
+_HID_DEVICE = "0003:"  # BUS_USB (include/uapi/linux/input.h); vendor, product and a number follow
 _PORT = re.compile(r"[0-9]+-[0-9]+(\.[0-9]+)*")
 
 
@@ -36,7 +44,7 @@ def read_one(tree: Tree, port: str, names: Iterable[str], own: tuple[str, ...]) 
     """
     directory = f"{ROOT}/{port}"
     real = tree.resolve(directory)
-    return UsbDevice(
+    device = UsbDevice(
         port=port,
         vendor_id=tree.line(f"{directory}/idVendor"),
         product_id=tree.line(f"{directory}/idProduct"),
@@ -52,6 +60,7 @@ def read_one(tree: Tree, port: str, names: Iterable[str], own: tuple[str, ...]) 
         interfaces=tuple(_interface(tree, name) for name in names if name.startswith(f"{port}:")),
         hal_device=any(path.startswith(f"{real}/") for path in own),
     )
+    return dataclasses.replace(device, token=_is_token(tree, device, names)) if device.keyboard else device
 
 
 def own_directories(tree: Tree) -> tuple[str, ...]:
@@ -78,6 +87,29 @@ def _interface(tree: Tree, name: str) -> UsbInterface:
         driver=tree.link(f"{directory}/driver"),
         ttys=tuple(ttys),
     )
+
+
+def _is_token(tree: Tree, device: UsbDevice, names: Iterable[str]) -> Optional[bool]:
+    """None: the host's HID drivers have not (yet) told of every interface, and nobody has written it down.
+
+    The kernel registers one interface after the other, and has the driver read each at once.
+    """
+    told = [_usage_pages(tree, name) for name in names if name.startswith(f"{device.port}:")]
+    if any(pages and hidreport.FIDO in pages for pages in told):
+        return True
+    if None not in told and tree.integer(f"{ROOT}/{device.port}/bNumInterfaces") in (None, len(told)):
+        return False
+    return True if tokens.of(device) in tokens.parsed(tree.text(TOKENS)) else None
+
+
+def _usage_pages(tree: Tree, interface: str) -> Optional[frozenset[int]]:
+    """None: no HID driver has it. While only usbhid has, and none for this kind of device, the descriptor is empty."""
+    directory = f"{ROOT}/{interface}"
+    for name in tree.names(directory, _HID_DEVICE):
+        descriptor = tree.data(f"{directory}/{name}/report_descriptor")
+        if descriptor:
+            return hidreport.usage_pages(descriptor)
+    return None
 
 
 def _path(tree: Tree, port: str, real: str) -> str:

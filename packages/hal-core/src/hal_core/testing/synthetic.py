@@ -39,7 +39,9 @@ __all__ = [
     "usb_device",
     "usb_hub",
     "usb_key",
+    "usb_keyboard",
     "usb_plugged",
+    "usb_token",
     "write_tree",
 ]
 
@@ -200,6 +202,21 @@ def usb_plugged(port: str, *, number: int = 5, **overrides: Any) -> UsbDevice:
 def usb_hub(port: str, **overrides: Any) -> UsbDevice:
     hub = usb_plugged(port, number=3, product="Hub", serial="", class_id="09", driver="hub", hub=True)
     return dataclasses.replace(hub, **overrides)
+
+
+def usb_keyboard(port: str, *, driver: str = "usbhid", **overrides: Any) -> UsbDevice:
+    """A receiver: a keyboard and a mouse. ``driver`` is that of both."""
+    interfaces = (UsbInterface(0, "03", "01", "01", driver), UsbInterface(1, "03", "01", "02", driver))
+    told = False if driver == "usbhid" else None
+    names = {"vendor_id": "046d", "product_id": "c534", "manufacturer": "Synth", "product": "Receiver", "serial": ""}
+    return usb_plugged(port, **{**names, "speed_mbps": 12, "interfaces": interfaces, "token": told, **overrides})
+
+
+def usb_token(port: str, *, driver: str = "usbhid", **overrides: Any) -> UsbDevice:
+    """A security token that types: a keyboard, and FIDO. ``driver`` is that of both; without it, somebody remembers."""
+    interfaces = (UsbInterface(0, "03", "01", "01", driver), UsbInterface(1, "03", "00", "00", driver))
+    names = {"vendor_id": "1050", "product_id": "0403", "manufacturer": "Synth", "product": "Token", "serial": ""}
+    return usb_plugged(port, **{**names, "speed_mbps": 12, "interfaces": interfaces, "token": True, **overrides})
 
 
 def disk_name(index: int) -> str:

@@ -11,11 +11,13 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
+from hal_core import tokens
 from hal_core.anonymize import Recording
-from hal_core.facts import archive, parse
+from hal_core.facts import archive, parse, usb
 from hal_core.facts.serial import UARTS
 from hal_core.facts.tree import Tree
-from hal_core.machine import Disk, Machine, Nic, Optical, UsbDevice
+from hal_core.machine import Disk, Machine, Nic, Optical, UsbDevice, UsbInterface
+from hal_core.testing import hid
 
 _PCI_ROOT = "/sys/devices/pci0000:00"
 _CONTROLLER = re.compile(rf"pci-({parse.PCI_ADDRESS.pattern})")
@@ -256,6 +258,16 @@ def _usb(writer: _Writer, device: UsbDevice) -> None:
             writer.link(f"{inner}/driver", f"/sys/bus/usb/drivers/{interface.driver}")
         for tty in interface.ttys:
             writer.directories.append(f"{inner}/{tty}" if tty.startswith("ttyUSB") else f"{inner}/tty/{tty}")
+        if interface.driver == "usbhid" and device.token is not None:
+            ids = f"{device.vendor_id}:{device.product_id}".upper()
+            descriptor = f"{inner}/0003:{ids}.{interface.number + 1:04X}/report_descriptor"
+            writer.files[descriptor] = _report_descriptor(device, interface)
+
+
+def _report_descriptor(device: UsbDevice, interface: UsbInterface) -> bytes:
+    if interface.subclass != "01":
+        return hid.FIDO if device.token else hid.MOUSE
+    return hid.KEYBOARD if interface.protocol == "01" else hid.MOUSE
 
 
 def _others(writer: _Writer, machine: Machine) -> None:
@@ -269,6 +281,9 @@ def _others(writer: _Writer, machine: Machine) -> None:
     writer.files["/proc/consoles"] = "".join(consoles).encode()
     for device in machine.usb:
         _usb(writer, device)
+    lent = [one for one in machine.usb if one.token and "usbhid" not in {each.driver for each in one.interfaces}]
+    if lent:
+        writer.files[usb.TOKENS] = tokens.text(map(tokens.of, lent)).encode()
     writer.put("/sys/class/dmi/id", dataclasses.asdict(machine.dmi))
     if machine.firmware:
         writer.directories.append("/sys/firmware/efi" if machine.firmware == "uefi" else "/sys/firmware/acpi")

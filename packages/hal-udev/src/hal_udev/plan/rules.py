@@ -8,7 +8,8 @@ In this order; the first that fits decides:
 4. hal.toml's rules, in their order.
 5. While it is not known what HAL runs from, storage stays.
 6. A keyboard stays while hal-console needs it, with all that shares its plug, if that is HID: a receiver's mouse. A
-   token that types is a token: what has other functions, too, goes.
+   token that types is a token: what has other functions, too, goes, and so does what a FIDO interface tells from a
+   keyboard. While its drivers do not tell, it is a keyboard: the console is never without for a moment.
 7. Everything else goes to the product.
 """
 
@@ -22,9 +23,7 @@ from hal_udev.config import CLASSES, KeepConfig
 
 EVERYTHING_ELSE = "every device"
 
-_STORAGE, _HID = CLASSES["storage"], CLASSES["hid"]
-# HID, boot interface, keyboard (Device Class Definition for HID 1.11, 4.2 and 4.3).
-_KEYBOARD = (_HID, "01", "01")
+_STORAGE = CLASSES["storage"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,9 @@ def decide(device: UsbDevice, rules: Sequence[KeepConfig], around: Surroundings)
             return Verdict(not rule.give, describe(index, rule))
     if not around.own_known and any(interface.class_id == _STORAGE for interface in device.interfaces):
         return Verdict(True, "built in: storage, and it is not known what HAL runs from")
-    if around.console and _is_keyboard(device):
+    if around.console and device.keyboard:
+        if device.token:
+            return Verdict(False, "built in: a security token (FIDO), no keyboard though it types")
         return Verdict(True, "built in: the keyboard of hal-console")
     return Verdict(False, EVERYTHING_ELSE)
 
@@ -93,12 +94,6 @@ def notes(devices: Sequence[UsbDevice], rules: Sequence[KeepConfig]) -> tuple[st
         elif rule.id == "*" and not (rule.class_ or rule.serial or rule.port) and index + 1 < len(rules):
             found.append(f"{describe(index, rule)}: fits every device: no rule after it is ever looked at")
     return tuple(found)
-
-
-def _is_keyboard(device: UsbDevice) -> bool:
-    """And nothing besides that is no human's interface, as a smart card is not."""
-    kinds = {(interface.class_id, interface.subclass, interface.protocol) for interface in device.interfaces}
-    return _KEYBOARD in kinds and all(class_id == _HID for class_id, _, _ in kinds)
 
 
 def _is_at(port: str, place: str) -> bool:

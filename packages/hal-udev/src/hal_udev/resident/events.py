@@ -1,4 +1,4 @@
-"""What wakes the loop: udev has finished with a USB device, a disk or a DVD drive.
+"""What wakes the loop: udev has finished with a USB device, one of HID, a disk or a DVD drive.
 
 An event says "look again", and nothing else; but for a button: see :mod:`hal_udev.dvd.room`.
 
@@ -23,6 +23,7 @@ class Events:
             pyudev = libudev.load()
             self._monitor: Any = pyudev.Monitor.from_netlink(pyudev.Context(), source="udev")
             self._monitor.filter_by("usb")
+            self._monitor.filter_by("hid")  # comes later: what tells a token from a keyboard is there by then
             self._monitor.filter_by("block", "disk")
             self._monitor.start()
         except (ImportError, OSError) as error:

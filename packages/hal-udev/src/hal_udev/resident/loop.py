@@ -1,7 +1,8 @@
 """The loop of ``hal-udev run``: look what is plugged in, look what QEMU has, begin with the difference, wait.
 
 Nothing is remembered that matters: kill it at any moment, and the next one looks at the same server and the same QEMU,
-and goes on. Only which port of the server's is which of the product's is on disk, since nothing else tells.
+and goes on. Only which port of the server's is which of the product's is on disk, and in /run which tokens look like
+keyboards, since nothing else tells.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from hal_udev.plan.usbplan import Planned, UsbPlan
 from hal_udev.resident import qemu
 from hal_udev.resident.pinned import Pinned
 from hal_udev.resident.plugger import Plugger
+from hal_udev.resident.remembered import Remembered
 from hal_udev.resident.report import Report, Told
 from hal_udev.resident.rooms import Maker, Rooms
 from hal_udev.statusfile import STATUS
@@ -81,6 +83,7 @@ class Loop:
         self._stopping = False
         self._configured = False
         self._pinned = Pinned(self._report)
+        self._remembered = Remembered(self._report, run_dir)
         self._plan = planfile.Reader(run_dir, product.parse)
         self._product = product.NOTHING
         self._last: tuple[list[Told], tuple[str, ...]] = ([], ())  # what was told last
@@ -142,6 +145,7 @@ class Loop:
         self._configure()
         try:
             devices = await loop.run_in_executor(self._threads, self._hardware.look)
+            self._remembered.keep(self._hardware.tokens)
             self._product = self._plan.read() or product.NOTHING
             around = self._hardware.surroundings(self._run_dir, self._product.com_ports)
             plan = usbplan.plan(devices, self._settings, around, self._product.buses, self._pinned.pins)

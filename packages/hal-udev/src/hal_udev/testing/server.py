@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Callable, Optional
 
+from hal_core import tokens
 from hal_core.errors import HostError, QmpDisconnected, QmpRefused, QmpTimeout
 from hal_core.machine import UsbDevice
 from hal_core.qmp import Event, Session
@@ -41,6 +42,7 @@ class FakeServer(Hardware):
         del self.plugged[port]
 
     def look(self) -> tuple[UsbDevice, ...]:
+        self._tokens = frozenset(tokens.of(device) for device in self.plugged.values() if device.token)
         return tuple(self.plugged.values())
 
     def look_at(self, port: str) -> Optional[UsbDevice]:
