@@ -6,6 +6,11 @@ import random
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from hal_core.testing import hid
+from lab import gadget
+from lab.gadget import Function, Gadget
 from lab.plugin import long, on
 from lab.simulator.server import Server
 from lab.site import Site
@@ -14,6 +19,8 @@ from lab.site import Site
 PATIENT = "[vmm.heartbeat]\ninterval = 60\n"
 STICKS = tuple(f"STICK{number}" for number in range(8))
 STEPS = 200
+TOKEN = Gadget((0x1050, 0x0403), "TOKEN1", (Function((1, 1), 8, hid.KEYBOARD), Function((0, 0), 64, hid.FIDO)))
+RECEIVER = Gadget((0x046D, 0xC534), "RECEIVER1", (Function((1, 1), 8, hid.KEYBOARD), Function((1, 2), 4, hid.MOUSE)))
 FIRST_PORT = {"direct": "ehci.0 port 1", "numa": "xhci.0 port 1"}  # by server, that is by its product's era
 
 
@@ -102,6 +109,42 @@ def test_usb_adapter(running: Site) -> None:
     running.product.ask(f"cd /; while {look}; do sleep 0.3; done", 240)
     assert running.host.failed_units() == []
     assert running.host.denials() == []
+
+
+@on("direct")
+def test_usb_token(running: Site) -> None:
+    """A security token that types is the product's, and stays so; a keyboard's receiver stays with the host."""
+    host = running.host
+    host.configure(PATIENT)
+    if host.shell.ask("modinfo", *gadget.MODULES)[0]:
+        pytest.skip("the host's kernel plays no USB devices: it has no dummy_hcd")
+    host.shell.run("sh", input=gadget.controllers())
+    host.shell.run("sh", input=gadget.plug(TOKEN, 0))
+    host.shell.run("sh", input=gadget.plug(RECEIVER, 1))
+
+    look = "d=$(grep -lx TOKEN1 /sys/bus/usb/devices/*/serial 2>/dev/null)"
+    running.product.ask(f"until {look}; do sleep 0.3; done; cd ${{d%/serial}}", 240)
+    ids = running.product.ask("cat idVendor idProduct devnum").split()
+    assert ids[:2] == ["1050", "0403"]
+    told = {one["serial"]: one for one in host.udev()["devices"]}
+    assert told["TOKEN1"]["state"] == "attached"
+    assert told["TOKEN1"]["rule"] == "built in: a security token (FIDO), no keyboard though it types"
+    assert (told["RECEIVER1"]["state"], told["RECEIVER1"]["rule"]) == ("kept", "built in: the keyboard of hal-console")
+    interfaces = host.run("sh", "-c", "basename -a $(readlink -f /sys/bus/usb/drivers/usbhid/*:*)").split()
+    assert [name.partition(":")[0] for name in interfaces] == [told["RECEIVER1"]["port"]] * 2
+
+    # The next hal-udev cannot ask the token any more: QEMU has it.
+    before = host.main_pid("hal-udev")
+    host.run("kill", "-KILL", str(before))
+    host.wait_for_service("hal-udev", [before])
+    host.run("hal", "udev", "apply", seconds=120)
+    assert {one["serial"]: one["state"] for one in host.udev()["devices"]}["TOKEN1"] == "attached"
+    assert running.product.ask("cat idVendor idProduct devnum").split() == ids, "it has never been away"
+
+    host.run("sh", "-c", gadget.pull(0))
+    running.product.ask(f"cd /; while {look}; do sleep 0.3; done", 240)
+    assert host.failed_units() == []
+    assert host.denials() == []
 
 
 @long

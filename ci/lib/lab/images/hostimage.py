@@ -15,6 +15,7 @@ from pathlib import Path
 from factory import chroot, programs, repository
 from factory.chroot import Chroot
 from factory.distribution import Distribution
+from lab import gadget
 from lab.errors import LabError
 from lab.images import bootloader, disk, initramfs, kernel
 from lab.images.disk import Partition
@@ -68,7 +69,7 @@ _MODULES = (
     *("e1000", "e1000e", "igb", "vmxnet3", "8139cp", "8139too", "rtl8139", "usbhid", "hid_generic", "usbserial"),
     *("ftdi_sio", "pl2303", "cdc_acm", "snd_usb_audio", "usblp", "ipmi_si", "i6300esb", "iTCO_wdt", "softdog", "bochs"),
     *("cirrus", "button", "evdev", "nf_tables", "nft_ct", "nft_reject_inet", "nft_reject_bridge", "nft_counter"),
-    *("nft_log", "nft_limit", "nft_meta_bridge", "nf_conntrack_bridge", "acpi_cpufreq"),
+    *("nft_log", "nft_limit", "nft_meta_bridge", "nf_conntrack_bridge", "acpi_cpufreq", *gadget.MODULES),
 )
 
 # console: the journal's, so that the kernel's last words are there, too; COM1 is the product's. security: Debian's
@@ -128,7 +129,7 @@ def build(packages: Path, system: Distribution, cache: Path, say: Say) -> Path:
 def key(packages: Path, system: Distribution) -> str:
     """The same key means the same image."""
     digest = hashlib.sha256("\n".join([system.key, *kernel.package("amd64")]).encode())
-    modules = (__file__, bootloader.__file__, disk.__file__, initramfs.__file__, kernel.__file__)
+    modules = (__file__, bootloader.__file__, disk.__file__, initramfs.__file__, kernel.__file__, gadget.__file__)
     program = [*sorted(_HERE.glob("init-*.sh")), *(Path(module) for module in modules)]
     for path in [*repository.packages(packages), *program]:
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
