@@ -43,7 +43,9 @@ class Gadget:
 
 def controllers() -> str:
     """A script for sh: the host gets controllers, with room for two devices."""
-    return f"set -e; modprobe dummy_hcd num={_MOST}; modprobe usb_f_hid; mountpoint -q {_ROOT.rpartition('/')[0]}\n"
+    place = _ROOT.rpartition("/")[0]
+    load = f"modprobe dummy_hcd num={_MOST}; modprobe usb_f_hid"
+    return f"set -e; {load}; mountpoint -q {place} || mount -t configfs configfs {place}"
 
 
 def plug(gadget: Gadget, controller: int) -> str:
