@@ -21,12 +21,12 @@ from typing import Optional
 
 import pytest
 
-import frames
 from hal_netcfg.firewall import firewall, nft, rules
 from hal_netcfg.firewall.firewall import Loaded
 from hal_netcfg.firewall.ports import Port
 from hal_netcfg.firewall.rules import Guard
 from hal_netcfg.names import HOST_LINK_MAC, LINK_ON_LAN, PRODUCT_LINK_MAC
+from hal_netcfg.testing import frames
 from hal_netcfg.testing.netns import Namespace, received, wait_for, why_not
 
 _REASON = why_not()

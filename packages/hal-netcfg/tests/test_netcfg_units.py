@@ -18,6 +18,7 @@ from hal_netcfg.resident.loop import LONGEST_REST_SECONDS
 
 PACKAGE = Path(__file__).resolve().parents[1]
 UNIT = PACKAGE / "systemd/hal-netcfg.service"
+TELL = PACKAGE / "systemd/hal-netcfg-unmanaged.service"
 MOST_EXPOSED = 3.5
 
 OURS = [f"{kind}{number}" for kind in (names.LAN_BRIDGE, names.LAN_TAP, names.BOND) for number in (0, 127)]
@@ -39,6 +40,16 @@ def test_it_comes_after_the_plan_and_before_the_product_and_whoever_would_have_t
     before = setting("Before").split()
     assert {"hal-qemu.service", "network-pre.target", "NetworkManager.service", "systemd-networkd.service"} <= {*before}
     assert {"hal-qemu-plan.service", "network-pre.target"} <= set(setting("Wants").split())
+
+
+def test_what_networkmanager_is_told_it_is_told_while_it_runs() -> None:
+    path = "hal-netcfg-unmanaged.path"
+    assert path in setting("Wants").split()
+    assert path in setting("After").split(), "a file that was there before is no news"
+    assert unitfile.setting(PACKAGE / "systemd" / path, "PathChanged") == f"{unmanaged.DIRECTORY}/{unmanaged.NAME}"
+    tell = "/usr/bin/systemctl --no-block try-reload-or-restart NetworkManager.service"
+    started = [value for key, value in unitfile.settings(TELL) if key == "ExecStart"]
+    assert started == [tell, "/usr/bin/sleep 1", tell]
 
 
 def test_nothing_depends_on_it_but_by_order() -> None:
@@ -145,10 +156,11 @@ def test_firewalld_leaves_the_private_link_to_hals_own_firewall() -> None:
 @pytest.mark.component
 @needs_systemd
 def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
-    assert unitfile.complaints(UNIT, tmp_path) == ""
+    assert [unitfile.complaints(unit, tmp_path) for unit in (UNIT, TELL)] == ["", ""]
 
 
 @pytest.mark.component
 @needs_systemd
-def test_the_sandbox_is_tight(tmp_path: Path) -> None:
-    assert unitfile.exposure(UNIT, tmp_path) <= MOST_EXPOSED
+@pytest.mark.parametrize("unit", [UNIT, TELL], ids=["hal-netcfg", "hal-netcfg-unmanaged"])
+def test_the_sandbox_is_tight(unit: Path, tmp_path: Path) -> None:
+    assert unitfile.exposure(unit, tmp_path) <= MOST_EXPOSED

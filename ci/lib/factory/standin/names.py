@@ -76,7 +76,10 @@ HOST = [
     "python3-tomli",
 ]
 
-SEEDS = tuple(sorted({*BUILD_ROOT, *HOST}))
+# What may be on a host beside HAL, and would have its network: a test sees to it that they get on.
+BESIDE = ["firewalld", "netbase", "network-manager"]
+
+SEEDS = tuple(sorted({*BUILD_ROOT, *HOST, *BESIDE}))
 
 # What does the work of Debian's own package management, and what an own package takes the place of.
 DROPPED = frozenset(
@@ -112,6 +115,7 @@ PROVIDES: dict[str, tuple[str, ...]] = {
     "libselinux1": ("libselinux",),
     "libsemanage2": ("libsemanage",),
     "libsystemd0": ("systemd-libs",),
+    "network-manager": ("NetworkManager",),
     "ovmf": ("edk2-ovmf",),
     "passwd": ("shadow-utils",),
     "policycoreutils-dev": ("policycoreutils-devel",),
@@ -130,6 +134,7 @@ PROVIDES: dict[str, tuple[str, ...]] = {
 # What one package has on EL, and several have in Debian; and what own.py adds to a package.
 REQUIRES: dict[str, tuple[str, ...]] = {
     "dbus": ("dbus-daemon",),
+    "firewalld": ("netbase",),  # /etc/protocols, which EL has in "setup"
     "libc6": ("libc-bin",),
     "libpam-modules": ("pam-configuration",),
     "nftables": ("systemd",),  # whose %post enables the units that there are before the presets are
@@ -145,6 +150,11 @@ REQUIRES: dict[str, tuple[str, ...]] = {
 LINKS: dict[str, dict[str, str]] = {
     "bash": {"/usr/bin/sh": "bash"},
     "debianutils": {"/usr/bin/which": "which.debianutils"},
+    "firewalld": {
+        "/usr/share/polkit-1/actions/org.fedoraproject.FirewallD1.policy": (
+            "org.fedoraproject.FirewallD1.server.policy.choice"
+        )
+    },
     "gawk": {"/usr/bin/awk": "gawk"},
 }
 

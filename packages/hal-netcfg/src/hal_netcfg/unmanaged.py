@@ -1,6 +1,7 @@
 """Telling NetworkManager, where it is, to leave alone what is not the host's: a file that it reads when it starts.
 
-systemd starts it after hal-netcfg (hal-netcfg.service). HAL's own interfaces are in the package's 90-hal.conf.
+systemd starts it after hal-netcfg (hal-netcfg.service); one that runs already is told to read it again when it changes
+(hal-netcfg-unmanaged.path). HAL's own interfaces are in the package's 90-hal.conf.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """A real systemd as process 1 of a container of its own, with HAL's units installed in it as they are: for tests.
 
 The container is a few namespaces and an overlay over a root directory, by default this machine's own: whatever is
-written there goes to a tmpfs. It has no device nodes but harmless ones, no network but its own loopback, and /sys and
-/proc/sys read-only. Its ``reboot.target`` and ``poweroff.target`` end all units and do nothing else. So units,
-programs, users and directories are where they are on a server, and nothing of this machine is touched.
+written there goes to a tmpfs. It has no device nodes but harmless ones, a network of its own with only a loopback, and
+/sys and /proc/sys read-only, all but /proc/sys/net, which is that network's. Its ``reboot.target`` and
+``poweroff.target`` end all units and do nothing else. So units, programs, users and directories are where they are on a
+server, and nothing of this machine is touched.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ cp -a "$2/." "$1/root/"
 cd "$1/root"
 mount -t proc proc proc
 mount --bind proc/sys proc/sys
+mount --bind proc/sys/net proc/sys/net
 mount -o remount,ro,bind proc/sys
 mount -t sysfs -o ro sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
@@ -160,6 +162,11 @@ class SystemdHost:
         for directory in [*directories, self._cgroup]:
             if directory.is_dir():
                 self.wait(functools.partial(_removed, directory), f"{directory} is empty")
+
+    @property
+    def network(self) -> str:
+        """The file of its network namespace: whoever is not in the container may bring it a network."""
+        return f"/proc/{self._init}/ns/net"
 
     def run(self, *command: str, check: bool = True) -> str:
         """The standard output of a command in the container.

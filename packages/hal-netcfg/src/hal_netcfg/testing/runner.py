@@ -78,7 +78,8 @@ def timed() -> int:
 
 def main(arguments: list[str]) -> int:
     nics: dict[str, str] = json.loads(arguments[0])
-    unmanaged.DIRECTORY = os.path.join(paths.run_dir(), "NetworkManager")  # not this machine's own
+    if "HAL_RUN_DIR" in os.environ:  # a NetworkManager that is there is this machine's own
+        unmanaged.DIRECTORY = os.path.join(paths.run_dir(), "NetworkManager")
     nft.PATH = os.environ.get("NFT_PATH") or nft.PATH
     hardware.read = lambda root="/": fake_nics(nics)
     if arguments[1] == "children":

@@ -59,16 +59,16 @@ def ipv6(
     return ethernet(target, source, 0x86DD, header + payload, tags)
 
 
-def udp(port: int) -> tuple[int, bytes]:
-    return socket.IPPROTO_UDP, struct.pack("!HHHH", 40000, port, 8 + len(_MARK), 0) + _MARK  # 0: no checksum
+def udp(port: int, source: int = 40000) -> tuple[int, bytes]:
+    return socket.IPPROTO_UDP, struct.pack("!HHHH", source, port, 8 + len(_MARK), 0) + _MARK  # 0: no checksum
 
 
-def tcp_syn(port: int) -> tuple[int, bytes]:
-    return socket.IPPROTO_TCP, struct.pack("!HHIIBBHHH", 40000, port, 1, 0, 5 << 4, 0x02, 1024, 0, 0)
+def tcp_syn(port: int, source: int = 40000) -> tuple[int, bytes]:
+    return socket.IPPROTO_TCP, struct.pack("!HHIIBBHHH", source, port, 1, 0, 5 << 4, 0x02, 1024, 0, 0)
 
 
-def ping() -> tuple[int, bytes]:
-    message = struct.pack("!BBHHH", 8, 0, 0, 1, 1) + _MARK
+def ping(identifier: int = 1) -> tuple[int, bytes]:
+    message = struct.pack("!BBHHH", 8, 0, 0, identifier, 1) + _MARK
     return socket.IPPROTO_ICMP, message[:2] + _checksum(message) + message[4:]
 
 
