@@ -9,7 +9,7 @@ from typing import Optional
 from hal_core import facts
 from hal_core.facts import udevdb, usb
 from hal_core.facts.tree import DirectoryStore, Tree
-from hal_core.machine import UsbDevice
+from hal_core.machine_usb import UsbDevice
 from hal_udev import node
 from hal_udev.plan.rules import Surroundings
 

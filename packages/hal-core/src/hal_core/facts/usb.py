@@ -9,7 +9,7 @@ from typing import Optional
 
 from hal_core.facts import blockdev, hal_device
 from hal_core.facts.tree import Tree
-from hal_core.machine import UsbDevice, UsbInterface
+from hal_core.machine_usb import UsbDevice, UsbInterface
 
 ROOT = "/sys/bus/usb/devices"
 HUB_CLASS = "09"  # USB 2.0 specification, 11.23.1
