@@ -1,5 +1,6 @@
-"""pyroute2 is imported with little of what it brings, and that takes nothing away from others. In a process
-each: imports happen once.
+"""What a boot waits for is imported, and no more. Of pyroute2, too, and that takes nothing away from others.
+
+In a process each: imports happen once.
 """
 
 from __future__ import annotations
@@ -14,6 +15,13 @@ import pytest
 IMPORT = "from hal_netcfg.links.netlink import IPRoute, NetlinkError\n"
 # None of it is needed by any version; a new one that drags in another database is to be noticed.
 NEEDLESS = {"unittest", "multiprocessing", "platform", "sqlite3", "pyroute2.ndb", "pyroute2.ndb.main", "http", "email"}
+
+
+# What HAL's own part of `hal netcfg apply` does without; each has been there, or would be with one careless line.
+HEAVY = {"argparse", "asyncio", "hashlib", "http", "importlib.metadata", "shutil", "ssl", "tempfile", "urllib.parse"}
+HEAVY |= {"bz2", "gzip", "lzma", "tarfile", "zlib", "tomllib", "tomli", "qemu", "pathlib", "random", "uuid"}
+HEAVY |= {"hal_core.machine", "hal_core.facts.archive", "hal_core.facts.cpu", "hal_core.facts.disks"}
+HEAVY |= {"hal_netcfg.resident", "hal_netcfg.plan.show"}
 
 
 def run(program: str, path: str = "") -> str:
@@ -36,6 +44,15 @@ def made_up(directory: Path, linux: str) -> str:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     return str(directory)
+
+
+def test_what_applies_the_network_imports_no_more_than_that_takes(tmp_path: Path) -> None:
+    """With a pyroute2 that imports nothing: what the real one does differs with its version."""
+    program = "import hal_netcfg.main, hal_netcfg.commands.apply_command, hal_netcfg.engine, sys; print(*sys.modules)"
+    bare = {*run("import sys; print(*sys.modules)").split()}
+    loaded = {*run(program, made_up(tmp_path, "")).split()}
+    assert {"hal_netcfg.links.kernel", "pyroute2.iproute.linux"} <= loaded
+    assert (HEAVY | NEEDLESS) & (loaded - bare) == set()
 
 
 def test_what_it_does_without_is_not_imported() -> None:
