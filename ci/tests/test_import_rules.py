@@ -186,3 +186,23 @@ def test_what_is_felt_at_the_start_stays_light(module: str) -> None:
 def test_the_networks_status_does_without_netlink() -> None:
     assert {"asyncio", "pyroute2", "subprocess"} & loaded_with("hal_netcfg.commands.status_command") == set()
     assert {"asyncio", "pyudev", "subprocess"} & loaded_with("hal_udev.commands.status_command") == set()
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "hal_netcfg.commands.facts_command",
+        "hal_netcfg.commands.plan_command",
+        "hal_udev.commands.facts_command",
+        "hal_udev.disks.present",
+    ],
+)
+def test_who_looks_at_one_kind_of_hardware_imports_no_other(module: str) -> None:
+    """A machine's dataclasses alone take ten milliseconds to make."""
+    other = {f"hal_core.facts.{subject}" for subject in ("archive", "cpu", "dmi", "memory", "pci", "serial")}
+    assert ({"hal_core.machine"} | other) & loaded_with(module) == set()
+
+
+def test_a_machine_is_all_of_them() -> None:
+    """So the test above can fail."""
+    assert {f"hal_core.machine_{kind}" for kind in ("disk", "nic", "usb")} <= loaded_with("hal_core.machine")

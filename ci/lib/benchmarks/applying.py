@@ -14,7 +14,7 @@ from benchmarks.netserver import server
 
 NICS = (1, 4, 16, 64)
 USUAL, MOST = 16, 64
-SECONDS = 0.3  # goal for the usual number
+SECONDS = 0.3  # goal for the usual number, imports not counted and counted
 GROWTH = 4.8  # goal: four times the NICs take about four times as long
 
 
@@ -27,7 +27,7 @@ def rows(rounds: int) -> list[Row]:
         samples.median(f"apply: {name}", f"{name} first", "ms", 1e3, SECONDS * 1e3 if name == usual else None)
         for name in variants
     ]
-    made.append(samples.median(f"apply: {usual}, the whole command", "command whole", "ms", 1e3))
+    made.append(samples.median(f"apply: {usual}, the whole command", "command whole", "ms", 1e3, SECONDS * 1e3))
     made.append(samples.ratio(f"apply: {most} / {usual}", f"{most} first", f"{usual} first", GROWTH))
     made.append(samples.median(f"nothing to apply: {usual}", f"{usual} again", "ms", 1e3))
     return made

@@ -62,6 +62,19 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert process.wait() == 1
 
 
+@pytest.mark.parametrize(("call", "said"), [("cli.run('hal-x', len)", ""), ("len('')", "freed")])
+def test_what_ends_with_the_process_is_not_freed_before(call: str, said: str) -> None:
+    """The second is Python's usual way."""
+    program = (
+        "import os; from hal_core import cli\n"
+        "class InACycle:\n"
+        "    def __init__(self): self.me = self\n"
+        "    def __del__(self, write=os.write): write(1, b'freed')\n"
+        f"one = InACycle()\n{call}"
+    )
+    assert subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True).stdout == said
+
+
 @pytest.mark.parametrize(("uid", "hint"), [(0, ""), (1000, "prog: hint: run this as root\n")])
 def test_who_lacks_a_permission_is_told_to_be_root(
     uid: int, hint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

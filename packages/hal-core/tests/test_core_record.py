@@ -18,6 +18,7 @@ from hal_core import anonymize, disguise, facts, record, record_command
 from hal_core.anonymize import Recording
 from hal_core.disguise import Disguise
 from hal_core.errors import FileFormatError, HostError, UsageError
+from hal_core.facts import dmi
 from hal_core.machine import Machine, Optical
 from hal_core.testing import synthetic, sysfs
 
@@ -209,7 +210,7 @@ def masked(machine: Machine) -> Machine:
         optical=tuple(dataclasses.replace(drive, serial="") for drive in machine.optical),
         nics=tuple(dataclasses.replace(nic, name="", mac="") for nic in machine.nics),
         usb=tuple(dataclasses.replace(device, serial="") for device in machine.usb),
-        dmi=dataclasses.replace(machine.dmi, **dict.fromkeys(facts.dmi.IDENTITIES, "")),
+        dmi=dataclasses.replace(machine.dmi, **dict.fromkeys(dmi.IDENTITIES, "")),
     )
 
 

@@ -84,7 +84,7 @@ def test_as_long_as_the_kernel_is_at_it_a_token_may_be_told_as_a_keyboard_alone(
     directory = "/sys/devices/pci0000:00/0000:f0:00.0/usb1/1-4/1-4.1"
     assert f"{directory}/devnum" in laid_out.files
     if written_down:
-        laid_out.files[usb.TOKENS] = tokens.text([tokens.of(one)]).encode()
+        laid_out.files[tokens.RECORDED] = tokens.text([tokens.of(one)]).encode()
     laid_out.files[f"{directory}/bNumInterfaces"] = b" 2\n"
     assert read(laid_out)["1-4.1"].token == (True if written_down else None)
     laid_out.files[f"{directory}/bNumInterfaces"] = b" 1\n"
@@ -127,7 +127,7 @@ def test_what_is_written_down_is_read_again(tmp_path: Path) -> None:
 def test_it_is_about_this_plugging_in_and_no_other(change: dict[str, Any]) -> None:
     laid_out = synthetic.layout(MACHINE)
     written = tokens.text([dataclasses.replace(tokens.of(LENT), **change)])
-    files = {**laid_out.files, usb.TOKENS: written.encode()}
+    files = {**laid_out.files, tokens.RECORDED: written.encode()}
     assert read(Recording(files, laid_out.links, laid_out.directories))["1-4.2"].token is None
 
 
@@ -145,7 +145,7 @@ def test_what_is_damaged_says_nothing(text: str, tmp_path: Path) -> None:
     path.write_text(text)
     assert tokens.read(str(tmp_path)) == frozenset()
     laid_out = synthetic.layout(MACHINE)
-    files = {**laid_out.files, usb.TOKENS: text.encode()}
+    files = {**laid_out.files, tokens.RECORDED: text.encode()}
     assert read(Recording(files, laid_out.links, laid_out.directories))["1-4.2"].token is None
 
 
@@ -161,6 +161,6 @@ def test_bytes_that_are_no_text_and_a_directory_in_its_place(tmp_path: Path) -> 
 
 def test_this_servers_own_are_among_its_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HAL_RUN_DIR", str(tmp_path))
-    assert facts.open_tree("/").text(usb.TOKENS) == ""
+    assert facts.open_tree("/").text(tokens.RECORDED) == ""
     tokens.write(str(tmp_path), {tokens.of(LENT)})
-    assert tokens.parsed(facts.open_tree("/").text(usb.TOKENS)) == {tokens.of(LENT)}
+    assert tokens.parsed(facts.open_tree("/").text(tokens.RECORDED)) == {tokens.of(LENT)}

@@ -110,11 +110,11 @@ def test_another_wish_is_loaded(kernel: FakeKernel, change: dict[str, object]) -
 
 def test_a_missing_table_is_restored(kernel: FakeKernel) -> None:
     loaded = firewall.ensure(GUARD, None).loaded
-    before = firewall.fingerprint(kernel.listing())
+    before = firewall.content(kernel.listing())
     del kernel.tables["bridge"]
     assert firewall.difference(GUARD, loaded) == ["table bridge hal is not loaded"]
     assert firewall.ensure(GUARD, loaded).loaded == loaded
-    assert firewall.fingerprint(kernel.listing()) == before
+    assert firewall.content(kernel.listing()) == before
 
 
 def test_anything_that_somebody_changes_is_restored(kernel: FakeKernel) -> None:

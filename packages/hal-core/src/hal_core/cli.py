@@ -5,6 +5,8 @@ Exit status: 0 done, 1 failed, 2 usage, 78 configuration; 130 after ^C, as a she
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 
@@ -20,6 +22,9 @@ def run(program: str, main: Callable[[list[str]], int]) -> int:
 
     An ``OSError`` that nobody expected is shown as one line too: it names its file, and a traceback would not help.
     """
+    # An interpreter that ends looks through all objects once more for what could be freed, a moment before the kernel
+    # frees everything: 15 of the 125 ms that a program takes from start to end which only imports hal-netcfg's engine.
+    atexit.register(gc.freeze)
     try:
         status = main(sys.argv[1:])
         sys.stdout.flush()

@@ -15,10 +15,14 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from hal_core import atomic
-from hal_core.machine import UsbDevice
+
+if TYPE_CHECKING:
+    from hal_core.machine_usb import UsbDevice
+
+RECORDED = "/hal/usb-tokens"  # where facts, and a recording, have what is written down
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Optional
 
 from hal_core import facts
 from hal_core.facts import nics
-from hal_core.machine import Nic
+from hal_core.machine_nic import Nic
 
 Reader = Callable[[], Sequence[Nic]]
 

@@ -9,7 +9,7 @@ from typing import Optional
 from hal_core import facts, paths, tokens
 from hal_core.facts import udevdb, usb
 from hal_core.facts.tree import DirectoryStore, Tree
-from hal_core.machine import UsbDevice
+from hal_core.machine_usb import UsbDevice
 from hal_core.tokens import Token
 from hal_udev import node
 from hal_udev.plan.rules import Surroundings
@@ -117,7 +117,7 @@ class Hardware:
         return os.path.join(self.root, f"dev/bus/usb/{device.bus:03d}/{device.number:03d}")
 
     def _tree(self) -> Tree:
-        known = {usb.TOKENS: tokens.text(self.tokens).encode()} if self.tokens else {}
+        known = {tokens.RECORDED: tokens.text(self.tokens).encode()} if self.tokens else {}
         return Tree(DirectoryStore(self.root), known)
 
 

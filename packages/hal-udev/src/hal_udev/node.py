@@ -9,7 +9,7 @@ import stat
 import struct
 
 from hal_core.errors import HostError
-from hal_core.machine import UsbDevice
+from hal_core.machine_usb import UsbDevice
 
 # include/uapi/linux/usbdevice_fs.h: one ioctl that has another one in it, for the driver of an interface.
 _USBDEVFS_IOCTL, _DISCONNECT, _CONNECT = 0xC0105512, 0x5516, 0x5517

@@ -7,26 +7,13 @@ this server, a recorded one in a tar, and a recorded one unpacked.
 from __future__ import annotations
 
 import os
-from typing import Optional
+from typing import TYPE_CHECKING
 
 from hal_core.errors import FileFormatError, HostError
-from hal_core.facts import (
-    archive,
-    cpu,
-    disks,
-    dmi,
-    firmware,
-    live,
-    memory,
-    nics,
-    numa,
-    optical,
-    pci,
-    serial,
-    usb,
-)
 from hal_core.facts.tree import DirectoryStore, Store, Tree
-from hal_core.machine import Machine
+
+if TYPE_CHECKING:
+    from hal_core.machine import Machine
 
 _WANTED = "--root takes a recorded machine: a tar file or a directory"
 UNREADABLE = "/hal/unreadable"  # where a recording keeps the names of files that could not be read
@@ -53,6 +40,10 @@ def read_tree(tree: Tree, live_host: bool = False) -> Machine:
 
     :param live_host: they are this server's own, so that /dev/kvm may be looked for.
     """
+    # Only now: hal-netcfg and hal-udev read one subject, and would import all of them.
+    from hal_core.facts import cpu, disks, dmi, firmware, live, memory, nics, numa, optical, pci, serial, usb
+    from hal_core.machine import Machine
+
     return Machine(
         cpu=cpu.read(tree),
         nodes=numa.read(tree),
@@ -73,12 +64,16 @@ def read_tree(tree: Tree, live_host: bool = False) -> Machine:
 def open_tree(root: str) -> Tree:
     """The files at ``root``; raises as :func:`read` does."""
     if is_live(root):
+        from hal_core.facts import live  # only now: see above
+
         return Tree(DirectoryStore("/"), {**live.permanent_addresses(), **live.lent_nics(), **live.usb_tokens()})
     try:
         if os.path.isdir(root):
             return Tree(_inside(root, DirectoryStore(root)))
         if os.path.exists(root) and not os.path.isfile(root):
             raise FileFormatError(f"{root}: neither a directory nor a plain file", _WANTED)
+        from hal_core.facts import archive  # only now: it imports four kinds of compression
+
         return Tree(_inside(root, archive.read(root)))
     except OSError as error:
         raise HostError(f"{root}: {error.strerror or error}", _WANTED) from error
@@ -90,16 +85,12 @@ def _inside(root: str, store: Store) -> Store:
     if _is_recording(names):
         return store
     directories = [name for name in names if store.kind(f"/{name}") == "directory"]
-    inner = _into(root, store, directories[0]) if len(directories) == 1 else None
+    inner = store.inside(directories[0]) if len(directories) == 1 else None
     if inner is None or not _is_recording(inner.names("/")):
         raise FileFormatError(
             f"{root}: not a recorded machine: it has neither sys nor proc in it", "'hal record FILE' writes one"
         )
     return inner
-
-
-def _into(root: str, store: Store, name: str) -> Optional[Store]:
-    return store.inside(name) if isinstance(store, archive.TarStore) else DirectoryStore(os.path.join(root, name))
 
 
 def _is_recording(names: list[str]) -> bool:

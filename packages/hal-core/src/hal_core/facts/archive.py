@@ -70,9 +70,8 @@ class TarStore:
             return "directory"
         return self._members.get(full, ("", b""))[0]
 
-    def inside(self, prefix: str) -> TarStore:
-        """The same members, seen from a directory inside."""
-        return TarStore(self._members, prefix)
+    def inside(self, name: str) -> TarStore:
+        return TarStore(self._members, name)
 
 
 def read(path: str) -> TarStore:

@@ -14,7 +14,7 @@ from typing import Optional
 from hal_core.facts import blockdev, hal_device, numa, parse
 from hal_core.facts.blockdev import BlockDevice
 from hal_core.facts.tree import Tree
-from hal_core.machine import Disk, Partition
+from hal_core.machine_disk import Disk, Partition
 
 SECTOR_BYTES = 512  # the unit of ``size``, whatever the disk's own blocks are
 

@@ -12,7 +12,7 @@ import socket
 import struct
 
 from hal_core import lent, paths, tokens
-from hal_core.facts import nics, usb
+from hal_core.facts import nics
 
 _SIOCETHTOOL = 0x8946  # include/uapi/linux/sockios.h
 _ETHTOOL_GPERMADDR = 0x20  # include/uapi/linux/ethtool.h
@@ -34,9 +34,9 @@ def lent_nics() -> dict[str, bytes]:
 
 
 def usb_tokens() -> dict[str, bytes]:
-    """The file that facts look for at :data:`usb.TOKENS`; none where no token is plugged in."""
+    """The file that facts look for at :data:`tokens.RECORDED`; none where no token is plugged in."""
     found = tokens.read(paths.run_dir())
-    return {usb.TOKENS: tokens.text(found).encode()} if found else {}
+    return {tokens.RECORDED: tokens.text(found).encode()} if found else {}
 
 
 def permanent_addresses() -> dict[str, bytes]:

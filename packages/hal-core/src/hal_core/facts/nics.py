@@ -20,7 +20,7 @@ from hal_core import lent
 from hal_core.facts import numa, parse, passthrough, udevdb
 from hal_core.facts.tree import Tree
 from hal_core.lent import Lent
-from hal_core.machine import Nic
+from hal_core.machine_nic import Nic
 
 ROOT = "/sys/class/net"
 PERMANENT = "/hal/nics"  # where a recording keeps what ethtool said: /hal/nics/eth0/permaddr

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from hal_core.facts import cpuids
 from hal_core.facts.tree import Tree
-from hal_core.machine import NumaNode
+
+if TYPE_CHECKING:
+    from hal_core.machine import NumaNode
 
 ROOT = "/sys/devices/system/node"
 
 
 def read(tree: Tree) -> tuple[NumaNode, ...]:
     """By id; numbers may be missing in between."""
+    from hal_core.machine import NumaNode  # only now: who asks for a NIC's node needs no other part of a machine
+
     return tuple(
         NumaNode(id=id_, cpus=cpus(tree, id_), memory_kib=_memory(tree, id_), distances=_distances(tree, id_))
         for id_ in _ids(tree)

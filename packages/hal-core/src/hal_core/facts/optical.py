@@ -6,7 +6,7 @@ import re
 
 from hal_core.facts import blockdev
 from hal_core.facts.tree import Tree
-from hal_core.machine import Optical
+from hal_core.machine_disk import Optical
 
 
 def read(tree: Tree) -> tuple[Optical, ...]:

@@ -10,7 +10,7 @@ from typing import Optional
 
 from hal_core.facts import parse
 from hal_core.facts.tree import Tree
-from hal_core.machine import Passthrough
+from hal_core.machine_nic import Passthrough
 
 _PCI = "/sys/bus/pci/devices"
 _GROUPS = "/sys/kernel/iommu_groups"

@@ -1,24 +1,24 @@
-"""Which block devices and NICs there are at this moment, and whether udev is through with them."""
+"""Which block devices there are at this moment, whatever they are, and whether udev is through with them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hal_core.facts import blockdev, nics, udevdb
+from hal_core.facts import blockdev, udevdb
 from hal_core.facts.tree import Tree
 
 
 @dataclass(frozen=True)
 class Presence:
-    name: str  # as in /dev: "sda", "cciss/c0d0"; "eno1"
-    number: str  # "8:0"; a NIC's index, "2"; "": it went while it was being read
+    name: str  # as in /dev: "sda", "cciss/c0d0"; of a NIC "eno1"
+    number: str  # "8:0"; of a NIC its index, "2"; "": it went while it was being read
     settled: bool  # udev's rules are through with it: what it is called and where it hangs is known
-    sequence: str = ""  # of disks, another one for each that has ever been there; "" before Linux 5.15
-    size: str = ""  # of disks, in sectors: a medium changes it
+    sequence: str = ""  # of disks: another one for each that has ever been there; "" before Linux 5.15
+    size: str = ""  # of disks: in sectors: a medium changes it
 
 
 def look(tree: Tree) -> tuple[Presence, ...]:
-    """Block devices, whatever they are, by name."""
+    """By name."""
     return tuple(_of(tree, name) for name in sorted(tree.names(blockdev.ROOT)))
 
 
@@ -29,13 +29,3 @@ def _of(tree: Tree, name: str) -> Presence:
     return Presence(
         name.replace("!", "/"), number, settled, tree.line(f"{directory}/diskseq"), tree.line(f"{directory}/size")
     )
-
-
-def look_at_nics(tree: Tree) -> tuple[Presence, ...]:
-    """By name. udev is through when it has renamed it: only then it writes down what it knows of it."""
-    return tuple(_of_nic(tree, name) for name in sorted(tree.names(nics.ROOT)) if nics.is_port(tree, name))
-
-
-def _of_nic(tree: Tree, name: str) -> Presence:
-    number = tree.line(f"{nics.ROOT}/{name}/ifindex")
-    return Presence(name, number, tree.exists(f"{udevdb.DIRECTORY}/n{number}"))

@@ -10,7 +10,8 @@ import os
 import time
 
 from hal_core import facts
-from hal_core.facts import presence, udevdb
+from hal_core.facts import nics, presence, udevdb
+from hal_core.facts.presence import Presence
 from hal_core.facts.tree import DirectoryStore, Tree
 from hal_core.machine import Machine
 
@@ -37,6 +38,13 @@ def read(root: str = "/", patience: float = 10.0) -> tuple[Machine, tuple[str, .
         time.sleep(_LOOK_AGAIN)
 
 
-def _look(root: str) -> tuple[presence.Presence, ...]:
+def _look(root: str) -> tuple[Presence, ...]:
     tree = Tree(DirectoryStore(root))
-    return (*presence.look(tree), *presence.look_at_nics(tree))
+    ports = (name for name in tree.names(nics.ROOT) if nics.is_port(tree, name))
+    return (*presence.look(tree), *(_nic(tree, name) for name in ports))
+
+
+def _nic(tree: Tree, name: str) -> Presence:
+    """udev is through with it when it has given it its name: only then it writes down what it knows of it."""
+    number = tree.line(f"{nics.ROOT}/{name}/ifindex")
+    return Presence(name, number, tree.exists(f"{udevdb.DIRECTORY}/n{number}"))

@@ -39,6 +39,9 @@ class Store(Protocol):
     def kind(self, path: str) -> str:
         """``file``, ``directory`` or ``link``; ``""`` if there is nothing."""
 
+    def inside(self, name: str) -> Store:
+        """The same files, seen from a directory in the root."""
+
 
 class DirectoryStore:
     """A directory that looks like the root of a server, or is it."""
@@ -74,6 +77,9 @@ class DirectoryStore:
         except OSError:
             return ""
         return "link" if stat.S_ISLNK(mode) else "directory" if stat.S_ISDIR(mode) else "file"
+
+    def inside(self, name: str) -> DirectoryStore:
+        return DirectoryStore(f"{self._root}/{name}")
 
 
 class Tree:

@@ -15,11 +15,10 @@ from typing import Optional
 from hal_core import tokens
 from hal_core.facts import blockdev, hal_device, hidreport
 from hal_core.facts.tree import Tree
-from hal_core.machine import UsbDevice, UsbInterface
+from hal_core.machine_usb import UsbDevice, UsbInterface
 
 ROOT = "/sys/bus/usb/devices"
 HUB_CLASS = "09"  # USB 2.0 specification, 11.23.1
-TOKENS = "/hal/usb-tokens"  # where a recording keeps what hal-udev has written down of tokens
 
 _HID_DEVICE = "0003:"  # BUS_USB (include/uapi/linux/input.h); vendor, product and a number follow
 _PORT = re.compile(r"[0-9]+-[0-9]+(\.[0-9]+)*")
@@ -99,7 +98,7 @@ def _is_token(tree: Tree, device: UsbDevice, names: Iterable[str]) -> Optional[b
         return True
     if None not in told and tree.integer(f"{ROOT}/{device.port}/bNumInterfaces") in (None, len(told)):
         return False
-    return True if tokens.of(device) in tokens.parsed(tree.text(TOKENS)) else None
+    return True if tokens.of(device) in tokens.parsed(tree.text(tokens.RECORDED)) else None
 
 
 def _usage_pages(tree: Tree, interface: str) -> Optional[frozenset[int]]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 
 from hal_core import tokens
 from hal_core.anonymize import Recording
-from hal_core.facts import archive, parse, usb
+from hal_core.facts import archive, parse
 from hal_core.facts.serial import UARTS
 from hal_core.facts.tree import Tree
 from hal_core.machine import Disk, Machine, Nic, Optical, UsbDevice, UsbInterface
@@ -283,7 +283,7 @@ def _others(writer: _Writer, machine: Machine) -> None:
         _usb(writer, device)
     lent = [one for one in machine.usb if one.token and "usbhid" not in {each.driver for each in one.interfaces}]
     if lent:
-        writer.files[usb.TOKENS] = tokens.text(map(tokens.of, lent)).encode()
+        writer.files[tokens.RECORDED] = tokens.text(map(tokens.of, lent)).encode()
     writer.put("/sys/class/dmi/id", dataclasses.asdict(machine.dmi))
     if machine.firmware:
         writer.directories.append("/sys/firmware/efi" if machine.firmware == "uefi" else "/sys/firmware/acpi")

@@ -7,7 +7,7 @@ import json
 import sys
 
 from hal_core import arguments, table
-from hal_core.machine import Nic
+from hal_core.machine_nic import Nic
 from hal_netcfg import hardware
 
 USAGE = """\

@@ -1,14 +1,13 @@
 """Keeping the firewall loaded: compare what the kernel has with what ought to be there, and replace it if they differ.
 
 nft lists rules in other words than they were loaded in, so the two cannot be compared directly. Instead what it lists
-right after loading is remembered as a hash, next to one of what was wanted. Both still hold: the firewall is as it was
-loaded, and that is still what is wanted. Anything else, a lost memory too, and it is loaded anew, in one transaction in
-which no packet sees half a firewall and no connection ends.
+right after loading is remembered, next to what was wanted. Both still hold: the firewall is as it was loaded, and that
+is still what is wanted. Anything else, a lost memory too, and it is loaded anew, in one transaction in which no packet
+sees half a firewall and no connection ends.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ from hal_netcfg.firewall.rules import FAMILIES, TABLE, Guard, Json, ruleset
 class Loaded:
     """What the caller has to remember for as long as this boot lasts. Only texts: fit for JSON."""
 
-    wanted: str  # hash of the commands that were loaded
-    listing: str  # hash of what nft listed then
+    wanted: str  # the commands that were loaded
+    listing: str  # what nft listed then
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,12 @@ def ensure(guard: Guard, remembered: Optional[Loaded]) -> Outcome:
     :raise HostError: nft is missing, not permitted or fails. The rules are as they were then.
     """
     commands = ruleset(guard)
-    wanted = _hash(commands)
+    wanted = _text(commands)
     why = _difference(wanted, remembered, nft.listing())
     if not why and remembered is not None:
         return Outcome((), remembered)
     nft.load(commands)
-    return Outcome(tuple(why), Loaded(wanted, fingerprint(nft.listing())))
+    return Outcome(tuple(why), Loaded(wanted, content(nft.listing())))
 
 
 def difference(guard: Guard, remembered: Optional[Loaded]) -> list[str]:
@@ -56,7 +55,7 @@ def difference(guard: Guard, remembered: Optional[Loaded]) -> list[str]:
 
     :raise HostError: nft is missing, not permitted or fails.
     """
-    return _difference(_hash(ruleset(guard)), remembered, nft.listing())
+    return _difference(_text(ruleset(guard)), remembered, nft.listing())
 
 
 def counts(listing: Sequence[Json]) -> list[tuple[str, int, int]]:
@@ -73,9 +72,9 @@ def counts(listing: Sequence[Json]) -> list[tuple[str, int, int]]:
     return found
 
 
-def fingerprint(listing: Sequence[Json]) -> str:
-    """A hash of what the tables say: the same for as long as nobody changes them, however much they have counted."""
-    return _hash([_timeless(entry) for entry in listing])
+def content(listing: Sequence[Json]) -> str:
+    """What the tables say, as one text: the same for as long as nobody changes them, however much they have counted."""
+    return _text([_timeless(entry) for entry in listing])
 
 
 def _difference(wanted: str, remembered: Optional[Loaded], listing: Sequence[Json]) -> list[str]:
@@ -87,7 +86,7 @@ def _difference(wanted: str, remembered: Optional[Loaded], listing: Sequence[Jso
         return [f"who has loaded the tables {TABLE} is not known"]
     if remembered.wanted != wanted:
         return ["other rules are wanted than are loaded"]
-    if remembered.listing != fingerprint(listing):
+    if remembered.listing != content(listing):
         return [f"somebody else has changed a table {TABLE}"]
     return []
 
@@ -104,5 +103,6 @@ def _timeless(entry: Json) -> Json:
     }
 
 
-def _hash(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+def _text(value: object) -> str:
+    """To be compared as it is: some 30 KiB, and a hash of it would need OpenSSL in memory (``hashlib``)."""
+    return json.dumps(value, sort_keys=True)

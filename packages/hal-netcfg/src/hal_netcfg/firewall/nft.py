@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import subprocess
 from collections.abc import Sequence
 
@@ -62,8 +62,9 @@ def _list_table(family: str) -> list[Json]:
 
 
 def _run(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    program = shutil.which(PROGRAM, path=PATH)
-    if program is None:
+    candidates = (os.path.join(directory, PROGRAM) for directory in PATH.split(":"))
+    program = next((path for path in candidates if os.access(path, os.X_OK)), "")
+    if not program:
         raise HostError(f"{PROGRAM} is in none of {PATH}: there is no firewall without it", "install nftables")
     try:
         return subprocess.run(

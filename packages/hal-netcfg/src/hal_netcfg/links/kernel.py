@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
 from hal_core.errors import HostError
-from hal_netcfg.links import direct, kernelfile
+from hal_netcfg.links import direct, kernelfile, tap
 from hal_netcfg.links.action import Action, Address, Change, Create, Delete, Ipv6
 from hal_netcfg.links.direct import Direct
 from hal_netcfg.links.link import Link
@@ -131,8 +131,7 @@ class Kernel:
 
     def _create(self, action: Create) -> None:
         if action.kind == "tun":
-            # Kept by the kernel when nobody is attached to it: a product's end comes and goes.
-            self._route.link("add", ifname=action.name, kind="tuntap", mode="tap")
+            tap.make(action.name)
             return
         more: dict[str, Any] = _request(action.kind, action.settings)
         if action.lower:

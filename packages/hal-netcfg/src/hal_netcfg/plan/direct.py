@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from hal_core.machine import Nic
+from hal_core.machine_nic import Nic
 from hal_netcfg.config import LanConfig
 
 #: Modes in which the product has a real PCI device, and drives it itself.

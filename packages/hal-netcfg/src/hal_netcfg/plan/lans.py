@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Optional
 
-from hal_core.machine import Nic
+from hal_core.machine_nic import Nic
 from hal_netcfg.config import LanConfig, NetcfgConfig
 from hal_netcfg.plan import direct
 from hal_netcfg.plan.direct import Ability

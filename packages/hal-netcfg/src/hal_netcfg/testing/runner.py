@@ -18,7 +18,7 @@ import sys
 import time
 
 from hal_core import cli, paths
-from hal_core.machine import Nic
+from hal_core.machine_nic import Nic
 from hal_netcfg import hardware, unmanaged
 from hal_netcfg.config import NetcfgConfig
 from hal_netcfg.engine import Engine

@@ -7,7 +7,7 @@ import json
 import sys
 
 from hal_core import arguments, table
-from hal_core.machine import UsbDevice
+from hal_core.machine_usb import UsbDevice
 from hal_udev import hardware
 from hal_udev.config import CLASSES
 from hal_udev.plan.usbplan import name

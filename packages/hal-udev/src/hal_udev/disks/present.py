@@ -9,7 +9,7 @@ from hal_core.errors import HostError
 from hal_core.facts import blockdev, disks, presence
 from hal_core.facts.presence import Presence
 from hal_core.facts.tree import DirectoryStore, Tree
-from hal_core.machine import Disk
+from hal_core.machine_disk import Disk
 from hal_udev.disks import opening
 
 

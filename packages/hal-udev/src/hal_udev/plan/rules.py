@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hal_core.machine import UsbDevice
+from hal_core.machine_usb import UsbDevice
 from hal_udev.config import CLASSES, KeepConfig
 
 EVERYTHING_ELSE = "every device"

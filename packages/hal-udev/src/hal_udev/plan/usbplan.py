@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from hal_core.machine import UsbDevice
+from hal_core.machine_usb import UsbDevice
 from hal_udev.config import UdevConfig
 from hal_udev.plan import ports, rules
 from hal_udev.plan.ports import Bus, Pin, Place

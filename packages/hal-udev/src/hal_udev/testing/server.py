@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional
 
 from hal_core import tokens
 from hal_core.errors import HostError, QmpDisconnected, QmpRefused, QmpTimeout
-from hal_core.machine import UsbDevice
+from hal_core.machine_usb import UsbDevice
 from hal_core.qmp import Event, Session
 from hal_udev.hardware import Hardware
 from hal_udev.plan.usbplan import FIRST_FDSET

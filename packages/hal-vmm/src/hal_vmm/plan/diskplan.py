@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from hal_core.machine import Disk, Optical
+from hal_core.machine_disk import Disk, Optical
 from hal_vmm.config import DevicesConfig
 from hal_vmm.era import Era
 from hal_vmm.plan import slots

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
-from hal_core.machine import Nic
+from hal_core.machine_nic import Nic
 from hal_vmm.config import DevicesConfig
 from hal_vmm.era import Era
 from hal_vmm.plan import slots
