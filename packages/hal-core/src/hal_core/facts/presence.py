@@ -14,7 +14,7 @@ class Presence:
     number: str  # "8:0"; of a NIC its index, "2"; "": it went while it was being read
     settled: bool  # udev's rules are through with it: what it is called and where it hangs is known
     sequence: str = ""  # of disks: another one for each that has ever been there; "" before Linux 5.15
-    size: str = ""  # of disks: in sectors: a medium changes it
+    size: str = ""  # of disks: in sectors, a medium changes it
 
 
 def look(tree: Tree) -> tuple[Presence, ...]:

@@ -45,6 +45,6 @@ def _look(root: str) -> tuple[Presence, ...]:
 
 
 def _nic(tree: Tree, name: str) -> Presence:
-    """udev is through with it when it has given it its name: only then it writes down what it knows of it."""
+    """When udev has given it its name, it is through with it, and only then writes down what it knows of it."""
     number = tree.line(f"{nics.ROOT}/{name}/ifindex")
     return Presence(name, number, tree.exists(f"{udevdb.DIRECTORY}/n{number}"))
