@@ -195,6 +195,7 @@ def test_the_networks_status_does_without_netlink() -> None:
         "hal_netcfg.commands.plan_command",
         "hal_udev.commands.facts_command",
         "hal_udev.disks.present",
+        "hal_core.facts.live",
     ],
 )
 def test_who_looks_at_one_kind_of_hardware_imports_no_other(module: str) -> None:
