@@ -117,6 +117,7 @@ def test_where_all_of_it_is_there_it_is_taken() -> None:
 
 
 def test_without_it_that_is_said(tmp_path: Path) -> None:
-    program = f"import sys; sys.path = [one for one in sys.path if '-packages' not in one]\ntry:\n    {IMPORT}"
+    program = "import os, sys; sys.path = [one for one in sys.path if not os.path.isdir(f'{one}/pyroute2')]\n"
+    program += f"try:\n    {IMPORT}"
     program += "except ModuleNotFoundError as error: print(error)"
     assert run(program) == "No module named 'pyroute2'"
