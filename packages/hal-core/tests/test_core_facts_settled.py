@@ -1,4 +1,4 @@
-"""Facts are read at a moment at which no disk is just coming or going."""
+"""Facts are read at a moment at which no disk or NIC is just coming or going."""
 
 from __future__ import annotations
 

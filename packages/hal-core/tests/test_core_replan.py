@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 
 from hal_core import replan
-from hal_core.errors import HostError
-from hal_core.patience import LONGEST_SECONDS
 from hal_core.replan import Planning
 
 
@@ -34,7 +32,7 @@ def test_it_is_asked_for_once_and_again_when_it_does_not_come(
 ) -> None:
     caplog.set_level(logging.INFO)
     now, times = 0.0, []
-    while now < 100:
+    while now < 1500:
         asked.unlink(missing_ok=True)
         planning.follow("eno9 is new", True, now)
         if asked.exists():
@@ -42,7 +40,7 @@ def test_it_is_asked_for_once_and_again_when_it_does_not_come(
             times.append(now)
         now = planning.next_time(now)
     pauses = [after - before for before, after in zip(times, times[1:])]
-    assert pauses == [min(LONGEST_SECONDS, 0.5 * 2**n) for n in range(len(pauses))]
+    assert pauses == [min(300.0, 0.5 * 2**n) for n in range(len(pauses))]
     assert [record.getMessage() for record in caplog.records] == ["eno9 is new: asking hal-vmm for a new plan"]
     assert planning.problem() == "eno9 is new, and hal-vmm has not planned anew: journalctl -b -u hal-qemu-plan"
     planning.follow("", True, now)
@@ -69,6 +67,20 @@ def test_each_resident_has_a_file_of_its_own(tmp_path: Path, planning: Planning,
 
 
 def test_what_cannot_be_written_is_said(tmp_path: Path, planning: Planning, asked: Path) -> None:
-    asked.parent.write_text("no directory")
-    with pytest.raises(HostError, match=f"{asked}: "):
-        planning.follow("eno9 is new", True, 0.0)
+    asked.mkdir(parents=True)
+    for now in (0.0, 0.1, 0.6, 0.7, 50.0, 50.1):  # due, and not, in turn
+        planning.follow("eno9 is new", True, now)
+        assert planning.problem() == f"{asked}: Is a directory"
+    asked.rmdir()
+    planning.follow("eno9 is new", True, 200.0)
+    assert planning.problem() == ""
+    assert asked.read_text() == "eno9 is new\n"
+
+
+def test_for_another_reason_it_is_asked_for_at_once(planning: Planning, asked: Path) -> None:
+    for now in (0.0, 0.5, 1.5, 3.5, 7.5, 15.5):
+        planning.follow("eno9 is new", True, now)
+    assert planning.problem()
+    asked.unlink()
+    planning.follow("eno9, eno10 are new", True, 15.6)
+    assert (planning.problem(), asked.read_text()) == ("", "eno9, eno10 are new\n")

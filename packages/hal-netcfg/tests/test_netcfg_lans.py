@@ -105,7 +105,9 @@ def test_a_nic_that_hal_vmm_has_not_seen_yet_is_nobodys() -> None:
     assert network.unplanned == ("eno3", "eno4", "eno5")
     assert network.to_json()["unplanned"] == ["eno3", "eno4", "eno5"]
     assert network.notes == tuple(
-        f"eno{number}: not in hal-vmm's plan yet, and so it leads nowhere" for number in (3, 4, 5)
+        f"eno{number}: not in hal-vmm's plan yet, and so it leads nowhere until hal-netcfg.service, or hal vmm apply, "
+        "has it planned"
+        for number in (3, 4, 5)
     )
     assert network.problems == ()
 

@@ -528,12 +528,17 @@ def test_a_nic_that_hal_vmm_does_not_know_is_planned(
     assert len([line for line in lines if line.startswith("the plan: ")]) == 2, "wrong, and right again"
 
 
-def test_what_cannot_be_asked_for_is_said_and_stops_nothing(run: Run, tmp_path: Path) -> None:
+def test_what_cannot_be_asked_for_is_said_and_stops_nothing(
+    run: Run, tmp_path: Path, kernel: dict[str, socket.socket]
+) -> None:
     async def story(rig: Rig) -> None:
         Path(replan.path(str(tmp_path), "netcfg")).mkdir(parents=True)
         rig.engine.sight = lambda: Sight({"eno1": NIC}, replace(NETWORK, unplanned=("eno9",)))
         await a_minute(rig)
-        assert [line.partition(": /")[0] for line in rig.problems()] == ["the plan"]
+        for _ in range(3):
+            kernel["interfaces"].send(b"something has changed")
+            await asyncio.sleep(0.1)
+            assert [line.partition(": /")[0] for line in rig.problems()] == ["the plan"]
         assert rig.engine.applied
 
     run(story)

@@ -27,6 +27,8 @@ LABELS = [
     ("/usr/lib/systemd/system/hal.target", "file", "hal_unit_file_t"),
     ("/usr/lib/systemd/system/hal-qemu.service", "file", "hal_unit_file_t"),
     ("/usr/lib/systemd/system/hal-qemu-plan.service", "file", "hal_unit_file_t"),
+    ("/usr/lib/systemd/system/hal-qemu-replan.path", "file", "hal_unit_file_t"),
+    ("/usr/lib/systemd/system/hal-netcfg-unmanaged.path", "file", "hal_unit_file_t"),
     ("/usr/lib/systemd/system/hal-vmm.service", "file", "hal_unit_file_t"),
     ("/usr/lib/systemd/system/hal-netcfg.service", "file", "hal_unit_file_t"),
     ("/usr/lib/systemd/system/hal-console.service", "file", "hal_unit_file_t"),

@@ -14,10 +14,11 @@ import pytest
 
 from hal_core import facts
 from hal_core.errors import ConfigError, FileFormatError, HostError, UsageError
+from hal_core.facts import settled
 from hal_core.testing import synthetic, sysfs
 from hal_vmm.commands import apply_command, plan_command, preflight_command
 from hal_vmm.config import BootConfig, DevicesConfig, VmmConfig
-from hal_vmm.plan import inputs, pinned
+from hal_vmm.plan import guest, inputs, pinned
 from hal_vmm.plan.inputs import Inputs
 from hal_vmm.qemu import flavour_builtin, kvmcheck, probe
 from hal_vmm.qemu.flavour import Flavour, Kvm
@@ -240,6 +241,26 @@ def test_a_wrong_command_line_of_preflight() -> None:
         preflight_command.main(["--qemu", "/nowhere/qemu-kvm"])
     with pytest.raises(HostError, match=r"/true: answered only 0 of"):
         preflight_command.main(["--qemu", os.path.realpath("/bin/true")])
+
+
+def test_a_nic_without_its_name_has_no_place_for_ever_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless it had one before: then it is known whose it is."""
+    machine = dataclasses.replace(synthetic.machine(), nics=(synthetic.nic(0), synthetic.nic(1), synthetic.nic(2)))
+    kvm = Kvm(works=True, reason="", model="host")
+    monkeypatch.setattr(kvmcheck, "remembered", lambda *_: kvm)
+    monkeypatch.setattr(probe, "find", lambda qemu: "qemu")
+    monkeypatch.setattr(probe, "probe", lambda binary: DEBIAN)
+    known = guest.plan(dataclasses.replace(machine, nics=machine.nics[:1]), VmmConfig(), DEBIAN, kvm=kvm).pinned
+    monkeypatch.setattr(pinned, "read", lambda: known)
+    disk, names = machine.disks[0].name, [nic.name for nic in machine.nics]
+    monkeypatch.setattr(settled, "read", lambda: (machine, (disk, names[0], names[2])))
+    found = inputs.for_applying(repin=False)
+    assert [nic.name for nic in found.machine.nics] == names[:2]
+    assert [note for note in found.notes if "udev" in note] == [
+        f"{disk}: udev is not through with it: it may be taken for another",
+        f"{names[0]}: udev is not through with it: it may be taken for another",
+        f"{names[2]}: udev is not through with it: it is left out of this plan",
+    ]
 
 
 @pytest.mark.parametrize(("accel", "patient"), [("kvm", True), ("auto", False)])

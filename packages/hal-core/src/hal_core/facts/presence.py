@@ -10,6 +10,8 @@ from hal_core.facts.tree import Tree
 
 @dataclass(frozen=True)
 class Presence:
+    """A block device; or a NIC, in :mod:`hal_core.facts.settled`."""
+
     name: str  # as in /dev: "sda", "cciss/c0d0"; of a NIC "eno1"
     number: str  # "8:0"; of a NIC its index, "2"; "": it went while it was being read
     settled: bool  # udev's rules are through with it: what it is called and where it hangs is known

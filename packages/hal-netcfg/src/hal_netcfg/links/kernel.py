@@ -107,9 +107,10 @@ class Kernel:
         try:
             self._perform(action)
         except NetlinkError as error:
-            reason, hint = _REASONS.get(error.code, (os.strerror(error.code), ""))
-            raise HostError(f"cannot {action}: {reason}" if _is_made(action) else f"{action}: {reason}", hint) from None
+            raise _refusal(action, error.code) from None
         except OSError as error:
+            if isinstance(action, Create) and error.errno:
+                raise _refusal(action, error.errno) from None
             raise HostError(f"{action}: {error.strerror or error}") from None
 
     def _perform(self, action: Action) -> None:
@@ -224,8 +225,11 @@ class Kernel:
         return {index: tuple(sorted(held)) for index, held in found.items()}
 
 
-def _is_made(action: Action) -> bool:
-    return isinstance(action, (Create, Delete))
+def _refusal(action: Action, number: int) -> HostError:
+    """:param number: the kernel's, of errno.h."""
+    reason, hint = _REASONS.get(number, (os.strerror(number), ""))
+    made = isinstance(action, (Create, Delete))
+    return HostError(f"cannot {action}: {reason}" if made else f"{action}: {reason}", hint)
 
 
 def _link(message: Any, names: Mapping[int, str], addresses: tuple[str, ...], permanent: Mapping[str, str]) -> Link:

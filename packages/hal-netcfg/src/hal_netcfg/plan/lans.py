@@ -16,7 +16,9 @@ from hal_netcfg.plan.macs import host_mac
 from hal_netcfg.plan.network import Bond, HostLink, Kept, Lan, Network, Port, Problem, ProductNic
 
 _ANY = Ability()
-_UNPLANNED = "not in hal-vmm's plan yet, and so it leads nowhere"
+_UNPLANNED = (
+    "not in hal-vmm's plan yet, and so it leads nowhere until hal-netcfg.service, or hal vmm apply, has it planned"
+)
 _MOST_ARP_TARGETS = 16  # BOND_MAX_ARP_TARGETS, include/net/bonding.h
 _NO_ARP = ("802.3ad", "balance-tlb")  # Documentation/networking/bonding.rst, arp_interval
 

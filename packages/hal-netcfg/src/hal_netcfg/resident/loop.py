@@ -144,11 +144,7 @@ class Loop:
     def _plan(self, sight: Sight, now: float) -> None:
         """Ask hal-vmm for a new plan where a NIC has come that it does not know: until then it leads nowhere."""
         new = sight.network.unplanned
-        try:
-            self._planning.follow(f"new NICs: {', '.join(new)}" if new else "", True, now)
-        except HalError as error:
-            self._report.problem(PLAN, str(error))
-            return
+        self._planning.follow(f"new NICs: {', '.join(new)}" if new else "", True, now)
         if self._planning.problem():
             self._report.problem(PLAN, self._planning.problem())
         else:

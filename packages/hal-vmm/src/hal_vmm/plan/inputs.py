@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 
@@ -67,10 +68,29 @@ def for_applying(repin: bool) -> Inputs:
     flavour = _installed(config)
     machine, coming = settled.read()
     known = None if repin else pinned.read()
-    notes = _whose_disks(machine) + tuple(
-        f"{name}: udev is not through with it, and it may be taken for another" for name in coming
-    )
+    machine, notes = _without_nameless(machine, coming, known)
+    notes = _whose_disks(machine) + notes
     return Inputs(machine, config, flavour, known, _kvm(machine, config, flavour, known), notes)
+
+
+def _without_nameless(
+    machine: Machine, coming: Sequence[str], known: Optional[Pinned]
+) -> tuple[Machine, tuple[str, ...]]:
+    """A NIC that udev has not named yet gets no place in the product for ever: hal.toml may keep it by its name.
+
+    hal-netcfg asks for another plan when it has its name.
+
+    :param coming: disks and NICs that udev is not through with.
+    """
+    pins = {entry.identity for entry in known.of("nic")} if known else set()
+    left_out = [nic.name for nic in machine.nics if nic.name in coming and nic.mac not in pins]
+    notes = tuple(
+        f"{name}: udev is not through with it: "
+        + ("it is left out of this plan" if name in left_out else "it may be taken for another")
+        for name in coming
+    )
+    nics = tuple(nic for nic in machine.nics if nic.name not in left_out)
+    return dataclasses.replace(machine, nics=nics), notes
 
 
 def _before_hal(machine: Machine) -> tuple[Machine, tuple[str, ...]]:
