@@ -91,6 +91,18 @@ def test_a_command_on_the_serial_console(prompt: Machine) -> None:
     assert b"product# hello" in (prompt.directory / files.serial_log(0)).read_bytes()
 
 
+def test_a_simulator_that_hangs_is_told_from_one_that_does_not(prompt: Machine) -> None:
+    assert not prompt.hangs()
+    os.kill(prompt.pid, signal.SIGSTOP)
+    try:
+        assert prompt.hangs(0.5)
+    finally:
+        os.kill(prompt.pid, signal.SIGCONT)
+    assert not prompt.hangs()
+    prompt.cut_power()
+    assert not prompt.hangs()
+
+
 def test_a_guest_that_resets_and_then_switches_off(prompt: Machine) -> None:
     prompt.serial[0].send("!")
     assert prompt.wait_for_reset(30).by == "guest"

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Optional, TypeVar
 
+from hal_core.errors import QmpError, QmpTimeout
+from hal_core.qmp_once import Once
 from lab.errors import LabError
 from lab.simulator import commandline, files, installed, sockets
 from lab.simulator.control import OFF, Event, Record
@@ -81,6 +83,22 @@ class Powered:
         if self._qemu is None or not self.is_on:
             raise LabError(f"{self.server.name} is off")
         return self._qemu.pid
+
+    def hangs(self, seconds: float = 60.0) -> bool:
+        """Whether the simulator itself does not answer. Nothing that it simulates can do that.
+
+        :param seconds: that it is given
+        """
+        if not self.is_on:
+            return False
+        try:
+            monitor = Once.over(sockets.connect(self.directory / files.QMP), seconds)
+        except QmpTimeout:
+            return self.is_on
+        except (QmpError, LabError):
+            return False  # somebody else is on it, or it has just ended
+        with monitor:
+            return False
 
     def start(self, *more: str) -> None:
         """Start QEMU, with further arguments, and nothing in it yet.
