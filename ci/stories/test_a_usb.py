@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from factory import distribution
 from hal_core.testing import hid
 from lab import gadget
 from lab.gadget import Function, Gadget
@@ -116,8 +117,8 @@ def test_usb_token(running: Site) -> None:
     """A security token that types is the product's, and stays so; a keyboard's receiver stays with the host."""
     host = running.host
     host.configure(PATIENT)
-    if host.shell.ask("modinfo", *gadget.MODULES)[0]:
-        pytest.skip("the host's kernel plays no USB devices: it has no dummy_hcd")
+    if not distribution.is_debian() and host.shell.ask("modinfo", *gadget.MODULES)[0]:
+        pytest.skip("Enterprise Linux's kernel plays no USB devices: it has no dummy_hcd; Debian's has to have it")
     host.shell.run("sh", input=gadget.controllers())
     host.shell.run("sh", input=gadget.plug(TOKEN, 0))
     host.shell.run("sh", input=gadget.plug(RECEIVER, 1))
