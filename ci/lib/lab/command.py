@@ -43,8 +43,8 @@ class Story(NamedTuple):
     sentence: str
 
 
-# For pytest-rerunfailures: a story is told twice when QEMU's emulation has hung, and for no other reason. Seen once,
-# in 7.2: its main loop waits for an emulated processor that leaves its guest again and again, and does not hear of that.
+# For pytest-rerunfailures: a story is told twice when QEMU's emulation has hung, and for no other reason. Seen once:
+# the main loop of 7.2 waits for an emulated processor that leaves its guest again and again, and does not hear of that.
 AGAIN = ("--reruns", "1", "--only-rerun", "SimulatorHung")
 
 
