@@ -43,11 +43,6 @@ class Story(NamedTuple):
     sentence: str
 
 
-# For pytest-rerunfailures: a story is told twice when QEMU's emulation has hung, and for no other reason. Seen once:
-# the main loop of 7.2 waits for an emulated processor that leaves its guest again and again, and does not hear of that.
-AGAIN = ("--reruns", "1", "--only-rerun", "SimulatorHung")
-
-
 def stories(directory: Path = STORIES) -> list[Story]:
     """All of them, in the order in which they are told."""
     found = []
@@ -138,7 +133,7 @@ def run(asked: argparse.Namespace) -> int:
         return 0
     print(f"the host's image: {found.key}", flush=True)
     options = ["--accel", asked.accel, *(["--server", asked.server] if asked.server else [])]
-    options += ["--keep"] if asked.keep else [*AGAIN, *_side_by_side(1 if len(wanted) == 1 else asked.jobs)]
+    options += ["--keep"] if asked.keep else _side_by_side(1 if len(wanted) == 1 else asked.jobs)
     chosen = [f"{story.file}::test_{story.name}" for story in wanted]
     status = pytest.main(["-vv", "--no-header", "--tb=short", "-p", "no:cacheprovider", *options, *chosen])
     if status == pytest.ExitCode.INTERRUPTED:

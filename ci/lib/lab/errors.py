@@ -7,7 +7,3 @@ from factory.errors import FactoryError
 
 class LabError(FactoryError):
     """Something that the lab needs is missing, wrong, or did not happen in time; the message says what to do."""
-
-
-class SimulatorHung(LabError):
-    """QEMU, which simulates the server, answers no more: the story is told once more, on a new one (``command``)."""
