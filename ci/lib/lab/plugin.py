@@ -85,8 +85,8 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: Optional[pytest.Item]) 
     if item.stash.get(HUNG, False):
         del item.stash[HUNG]
         item.user_properties.clear()
-        # Private, and the only way to have fixtures made anew. Not pytest-rerunfailures: its thread gets the signals that a
-        # test of hal-vmm's has blocked in its own, SIGIO for one, and pytest is gone.
+        # Private, but nothing public has fixtures made anew. Not pytest-rerunfailures: it starts a thread, which gets
+        # the signals that a test has blocked in its own; hal-vmm's block SIGIO, and that ends pytest.
         item._initrequest()  # type: ignore[attr-defined]
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
     for report in reports:
